@@ -1,0 +1,69 @@
+//! Every bound of the project on one page, each with its reason.
+//!
+//! A bound that a user may set has its default and its range in `settings`; these are the ones that
+//! nobody may pass.
+
+use std::time::Duration;
+
+/// Slots of a collection. Fixed for ever: stored data and shard records rest on it.
+pub const SLOTS: u16 = 4096;
+
+/// Characters of a collection or alias name, as existing clients expect.
+pub const NAME_CHARS_MAX: usize = 255;
+
+/// Dimensions of a vector; the largest that existing clients may ask for.
+pub const DIMENSIONS_MAX: usize = 65_536;
+
+/// Bytes of a request body, as existing clients expect.
+pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of one message between processes: a body of points, packed, and its payloads.
+pub const RPC_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Nesting of a JSON value: serde_json's own bound, so that what is stored can be read.
+pub const JSON_DEPTH_MAX: usize = 127;
+
+/// Nesting of filters inside filters.
+pub const FILTER_DEPTH_MAX: usize = 32;
+
+/// Conditions of one filter, nested ones counted: bounds the work a request can ask for.
+pub const FILTER_CONDITIONS_MAX: usize = 16_384;
+
+/// Points that one answer holds.
+pub const ANSWER_POINTS_MAX: usize = 100_000;
+
+/// Searches of one batch request.
+pub const BATCH_SEARCHES_MAX: usize = 1_024;
+
+/// Points of one write request.
+pub const BATCH_POINTS_MAX: usize = 100_000;
+
+/// Shards of a collection.
+pub const SHARDS_MAX: u16 = 4096;
+
+/// Collections of a cluster: a few keys of etcd and a few files each.
+pub const COLLECTIONS_MAX: usize = 10_000;
+
+/// Payload indexes of a collection.
+pub const PAYLOAD_INDEXES_MAX: usize = 64;
+
+/// Bytes of a payload index key's text.
+pub const FIELD_BYTES_MAX: usize = 1_024;
+
+/// Keys that are read from etcd at once; larger prefixes are paged.
+pub const ETCD_PAGE_KEYS: i64 = 500;
+
+/// Operations of one etcd transaction (etcd's own bound).
+pub const ETCD_TXN_OPS_MAX: usize = 128;
+
+/// What a request without a deadline of its own gets.
+pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The longest deadline that a request may ask for.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// How long a stopping process waits for the requests it has.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections of one listener.
+pub const CONNECTIONS_MAX: usize = 4_096;

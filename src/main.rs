@@ -1,0 +1,3 @@
+//! The `vectorsphere` binary.
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! The integration tests: one binary, its modules chosen by name.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and lints do not see helpers of tests as tests"
+)]
+
+mod api;
+mod coordination;
+mod index;
+mod processes;
+mod store;
+mod support;
+mod tidy;
+mod topology;
