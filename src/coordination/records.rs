@@ -1,0 +1,219 @@
+//! What is stored under the keys: JSON that people can read, with its version `v`.
+//!
+//! Unknown members are passed over, so that an older process reads what a newer one wrote.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Error;
+use crate::ids::{CollectionId, CollectionName, Epoch, NodeId, SlotRange};
+use crate::vector::Distance;
+
+/// Bytes of one record: small values keep etcd quick.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// The record as bytes.
+///
+/// # Errors
+/// [`Error::RecordTooLarge`].
+pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
+    let bytes = serde_json::to_vec(record).map_err(Error::Record)?;
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(Error::RecordTooLarge { bytes: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// The record that these bytes are.
+///
+/// # Errors
+/// [`Error::Record`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(Error::Record)
+}
+
+const fn first() -> u32 {
+    1
+}
+
+/// `meta`: which cluster this prefix belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Version of the record.
+    #[serde(default = "first")]
+    pub v: u32,
+    /// Identifies the cluster for ever.
+    pub uid: Uuid,
+    /// When it was made, for people.
+    pub created_ms: u64,
+    /// The lowest version of records that a reader must know.
+    #[serde(default = "first")]
+    pub min_reader: u32,
+}
+
+/// What a process says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceState {
+    /// Not ready yet.
+    Starting,
+    /// Takes requests.
+    Serving,
+    /// Finishes what it has.
+    Draining,
+}
+
+/// `svc/<role>/<node>`: a process that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Version of the record.
+    #[serde(default = "first")]
+    pub v: u32,
+    /// Its identity.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// `gateway`, `master` or `worker`.
+    pub role: String,
+    /// Version of its program.
+    pub version: String,
+    /// Where it answers gRPC; empty when it does not.
+    pub rpc_address: String,
+    /// Where it answers HTTP.
+    pub http_address: String,
+    /// What it does.
+    pub state: ServiceState,
+    /// Since when, for people.
+    pub since_ms: u64,
+    /// Tells this run of the process from another.
+    pub incarnation: Uuid,
+}
+
+/// Where a collection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CollectionState {
+    /// Its shards are being made; nobody uses it.
+    Creating,
+    /// In use.
+    Active,
+    /// Its records are being removed; its tombstone is written.
+    Deleting,
+}
+
+/// Which index a collection wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRecord {
+    /// The kind; absent: the system chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
+    /// Parameters of the kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// `coll/<id>`: a collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionRecord {
+    /// Version of the record.
+    #[serde(default = "first")]
+    pub v: u32,
+    /// Its id.
+    pub id: CollectionId,
+    /// Its own name.
+    pub name: CollectionName,
+    /// Components of its vectors.
+    pub dimensions: usize,
+    /// How they are compared.
+    pub distance: Distance,
+    /// Which index it wants.
+    #[serde(default)]
+    pub index: IndexRecord,
+    /// Payload indexes by field, as the client declared them.
+    #[serde(default)]
+    pub payload_indexes: BTreeMap<String, serde_json::Value>,
+    /// What the client sent when it made or changed the collection.
+    #[serde(default)]
+    pub config: serde_json::Value,
+    /// The name of its vectors, when they have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector_name: Option<String>,
+    /// Where it is in its life.
+    pub state: CollectionState,
+    /// When it was made, for people.
+    pub created_ms: u64,
+    /// How many shards it has.
+    pub shard_count: u16,
+}
+
+/// Whether a name is a collection's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameKind {
+    /// Its own.
+    Name,
+    /// Another that leads to it.
+    Alias,
+}
+
+/// `coll-name/<name>`: what a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// The collection.
+    pub collection: CollectionId,
+    /// Its own name, or an alias.
+    pub kind: NameKind,
+}
+
+/// Whether a shard serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardRecordState {
+    /// It does.
+    Active,
+}
+
+/// `shard/<collection>/<number>`: who holds a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// Version of the record.
+    #[serde(default = "first")]
+    pub v: u32,
+    /// Numbers its primaries.
+    pub epoch: Epoch,
+    /// Who orders its writes.
+    pub primary: NodeId,
+    /// Who has every acknowledged write.
+    pub in_sync: Vec<NodeId>,
+    /// Who has a copy.
+    pub replicas: Vec<NodeId>,
+    /// The slots in it.
+    pub slots: Vec<SlotRange>,
+    /// Whether it serves.
+    pub state: ShardRecordState,
+}
+
+/// `gone/<collection>`: its data is to be deleted wherever it is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// When, for people.
+    pub at_ms: u64,
+}
+
+/// `lead/master`: the master that leads. The term is the key's create revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadRecord {
+    /// The process.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it answers.
+    pub rpc_address: String,
+    /// Since when, for people.
+    pub since_ms: u64,
+    /// Tells this candidacy from an earlier one of the same process.
+    pub incarnation: Uuid,
+}

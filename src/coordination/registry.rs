@@ -1,0 +1,169 @@
+//! Who is there: one record for each process, on its session's lease.
+//!
+//! The record is written again whenever the session has a new lease, and goes with the lease: a
+//! killed process is out of every mirror a lease's life later, one that stops in order at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::records::{Meta, ServiceRecord, ServiceState, decode, encode};
+use super::session::{Session, Standing, State};
+use super::{Change, Error, Etcd, Guard, Keys, Transaction};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::fault::chain;
+use crate::resilience::backoff::Backoff;
+use crate::tasks::Tasks;
+
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(2);
+
+/// The entry of this process.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    state: Arc<watch::Sender<ServiceState>>,
+    registered: watch::Receiver<bool>,
+}
+
+impl Registration {
+    /// Registers a process, and again with each new lease.
+    pub fn start(
+        etcd: Etcd,
+        keys: Keys,
+        record: ServiceRecord,
+        session: &Session,
+        (entropy, tasks): (Arc<Entropy>, &Tasks),
+    ) -> Self {
+        let state = Arc::new(watch::Sender::new(record.state));
+        let (done, registered) = watch::channel(false);
+        let keeper = Keeper {
+            etcd,
+            keys,
+            record,
+            entropy,
+            done,
+        };
+        let run = keeper.run(session.standing(), state.subscribe(), tasks.clone());
+        tasks.spawn("registration", run);
+        Self { state, registered }
+    }
+
+    /// Says what the process does from now on.
+    pub fn set_state(&self, state: ServiceState) {
+        self.state.send_replace(state);
+    }
+
+    /// Whether the entry is in etcd as far as is known, and news of it.
+    pub fn registered(&self) -> watch::Receiver<bool> {
+        self.registered.clone()
+    }
+}
+
+struct Keeper {
+    etcd: Etcd,
+    keys: Keys,
+    record: ServiceRecord,
+    entropy: Arc<Entropy>,
+    done: watch::Sender<bool>,
+}
+
+impl Keeper {
+    async fn run(
+        mut self,
+        mut session: watch::Receiver<Standing>,
+        mut state: watch::Receiver<ServiceState>,
+        tasks: Tasks,
+    ) {
+        let mut written: Option<(u64, ServiceState)> = None;
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+        loop {
+            let standing = *session.borrow_and_update();
+            let wanted = (standing.generation, *state.borrow_and_update());
+            let due = standing.state == State::Connected && written != Some(wanted);
+            if due {
+                self.record.state = wanted.1;
+                match self.write(standing.lease).await {
+                    Ok(()) => {
+                        written = Some(wanted);
+                        backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+                    },
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "registration waits");
+                    },
+                }
+            }
+            let there = written.is_some_and(|(generation, _)| generation == standing.generation)
+                && standing.state != State::Lost;
+            self.done
+                .send_if_modified(|done| std::mem::replace(done, there) != there);
+            let retry = due && written != Some(wanted);
+            tokio::select! {
+                () = tasks.stopping() => return,
+                changed = session.changed() => if changed.is_err() { return },
+                changed = state.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(backoff.next(&self.entropy)), if retry => {},
+            }
+        }
+    }
+
+    async fn write(&self, lease: i64) -> Result<(), Error> {
+        let key = self.keys.service(&self.record.role, self.record.node);
+        let value = encode(&self.record)?;
+        // Written for this lease whatever was there: an entry of an earlier run is this process's
+        // own, since its data folder, and so its id, is locked. Repeating it does no harm.
+        let changes = vec![Change::Put { key, value, lease }];
+        self.etcd
+            .transact(Transaction {
+                guards: Vec::new(),
+                changes,
+            })
+            .await
+            .map(|_outcome| ())
+    }
+}
+
+/// Makes or reads what identifies the cluster. `ours`: what the data folder remembers, if anything.
+///
+/// # Errors
+/// [`Error::PrefixInUse`] when etcd knows another than the data folder.
+pub async fn claim_meta(
+    etcd: &Etcd,
+    keys: &Keys,
+    ours: Option<Uuid>,
+    (clock, entropy): (&dyn Clock, &Entropy),
+) -> Result<Uuid, Error> {
+    let key = keys.meta();
+    let mut found = etcd.get(&key).await?;
+    if found.is_none() {
+        let uid = ours.unwrap_or_else(|| entropy.uuid());
+        let meta = Meta {
+            v: 1,
+            uid,
+            created_ms: clock.wall_ms(),
+            min_reader: 1,
+        };
+        let transaction = Transaction {
+            guards: vec![Guard::Absent(key.clone())],
+            changes: vec![Change::put(key.clone(), encode(&meta)?)],
+        };
+        match etcd.transact(transaction).await {
+            Ok(_) | Err(Error::UnknownOutcome { .. }) => {},
+            Err(error) => return Err(error),
+        }
+        found = etcd.get(&key).await?;
+    }
+    let found = found.ok_or(Error::UnknownOutcome {
+        what: "making the cluster's identity",
+    })?;
+    let meta: Meta = decode(&found.value)?;
+    match ours {
+        Some(ours) if ours != meta.uid => Err(Error::PrefixInUse {
+            found: meta.uid,
+            ours,
+        }),
+        _ => Ok(meta.uid),
+    }
+}
