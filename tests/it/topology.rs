@@ -1,1 +1,3 @@
-//! (to come)
+//! What a manifest may say, what is refused and with which words, and which components it becomes.
+
+mod generated;
