@@ -7,6 +7,8 @@
 
 pub mod cluster;
 pub mod error;
+pub mod rest;
 
 pub use cluster::{Cluster, Retrieve, WriteOptions};
 pub use error::Error;
+pub use rest::Api;

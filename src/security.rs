@@ -93,8 +93,16 @@ mod tests {
     fn only_loopback_opens_without_keys_and_certificates() {
         let keys = ApiKeys::parse("admin: a-long-key").unwrap();
         let plain = tls::Handle::plain();
-        for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert!(check_listen(here.parse().unwrap(), None, &plain).is_ok(), "{here}");
+        for here in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(
+                check_listen(here.parse().unwrap(), None, &plain).is_ok(),
+                "{here}"
+            );
         }
         for there in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "[fe80::1]:1"] {
             let address = there.parse().unwrap();

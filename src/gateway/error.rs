@@ -50,6 +50,9 @@ pub enum Error {
     /// No collection of this name.
     #[error("Not found: Collection `{0}` doesn't exist!")]
     NoCollection(String),
+    /// A collection of this name is there already.
+    #[error("Wrong input: Collection `{0}` already exists!")]
+    CollectionExists(String),
     /// No point of this id, where it is asked for itself.
     #[error("Not found: Point with id {0} does not exists!")]
     NoPoint(PointId),
@@ -119,6 +122,7 @@ impl Error {
             Self::OutOfRange { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoCollection(_) | Self::NoPoint(_) | Self::NoVectorOf(_) => StatusCode::NOT_FOUND,
+            Self::CollectionExists(_) => StatusCode::CONFLICT,
             Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -179,6 +183,7 @@ impl Fault for Error {
             | Self::TooLarge { .. } => Kind::InvalidInput,
             Self::NoBody(_) | Self::Deadline(_) => Kind::Timeout,
             Self::NoCollection(_) | Self::NoPoint(_) | Self::NoVectorOf(_) => Kind::NotFound,
+            Self::CollectionExists(_) => Kind::AlreadyExists,
             Self::NotBuilt(_) => Kind::Unimplemented,
             Self::Overloaded(_) => Kind::Exhausted,
             Self::Failed { kind, .. } => *kind,
@@ -194,6 +199,7 @@ impl Fault for Error {
             Self::TooLarge { .. } => "gateway.too_large",
             Self::NoBody(_) => "gateway.no_body",
             Self::NoCollection(_) => "gateway.no_collection",
+            Self::CollectionExists(_) => "gateway.collection_exists",
             Self::NoPoint(_) => "gateway.no_point",
             Self::NoVectorOf(_) => "gateway.no_vector_of",
             Self::NotBuilt(_) => "gateway.not_built",

@@ -76,7 +76,13 @@ mod tests {
         use Action::{Manage, Observe, Probe, Read, Write};
         use Resource::{Aliases, Cluster, Collection, Collections, Points, Process, Snapshots};
         for resource in [
-            Process, Cluster, Collections, Collection, Points, Aliases, Snapshots,
+            Process,
+            Cluster,
+            Collections,
+            Collection,
+            Points,
+            Aliases,
+            Snapshots,
         ] {
             for action in [Probe, Read, Write, Manage, Observe] {
                 let nobody = permits(None, action, resource);

@@ -85,7 +85,10 @@ impl Gate {
 
 /// The one key that the request shows.
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    let of_key = headers.get_all(API_KEY).iter().map(|key| Some(key.as_bytes()));
+    let of_key = headers
+        .get_all(API_KEY)
+        .iter()
+        .map(|key| Some(key.as_bytes()));
     let of_token = headers
         .get_all(AUTHORIZATION)
         .iter()
@@ -124,13 +127,25 @@ mod tests {
         let gate = gate();
         let unknown = Err(Refusal::Unknown);
         assert_eq!(pass(&gate, &[], Action::Read), unknown);
-        assert_eq!(pass(&gate, &[("api-key", "wrong-horse")], Action::Read), unknown);
-        assert_eq!(pass(&gate, &[("api-key", "correct-horse")], Action::Write), Ok(()));
+        assert_eq!(
+            pass(&gate, &[("api-key", "wrong-horse")], Action::Read),
+            unknown
+        );
+        assert_eq!(
+            pass(&gate, &[("api-key", "correct-horse")], Action::Write),
+            Ok(())
+        );
         let reader = ("authorization", "bearer battery-staple");
         assert_eq!(pass(&gate, &[reader], Action::Read), Ok(()));
-        assert_eq!(pass(&gate, &[reader], Action::Write), Err(Refusal::Forbidden));
+        assert_eq!(
+            pass(&gate, &[reader], Action::Write),
+            Err(Refusal::Forbidden)
+        );
         for other in ["Basic correct-horse", "correct-horse", "Bearer", "Bearer  "] {
-            assert_eq!(pass(&gate, &[("authorization", other)], Action::Read), unknown);
+            assert_eq!(
+                pass(&gate, &[("authorization", other)], Action::Read),
+                unknown
+            );
         }
     }
 

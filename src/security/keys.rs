@@ -100,13 +100,17 @@ mod tests {
 
     #[test]
     fn a_file_gives_keys_their_roles() {
-        let keys = ApiKeys::parse(
-            "# ours\n\nadmin: correct-horse\n  read-only:battery:staple  \r\n",
-        )
-        .unwrap();
+        let keys =
+            ApiKeys::parse("# ours\n\nadmin: correct-horse\n  read-only:battery:staple  \r\n")
+                .unwrap();
         assert_eq!(keys.role(b"correct-horse"), Some(Role::Admin));
         assert_eq!(keys.role(b"battery:staple"), Some(Role::ReadOnly));
-        for wrong in [&b""[..], b"correct-hors", b"correct-horse ", b"CORRECT-HORSE"] {
+        for wrong in [
+            &b""[..],
+            b"correct-hors",
+            b"correct-horse ",
+            b"CORRECT-HORSE",
+        ] {
             assert_eq!(keys.role(wrong), None);
         }
         assert!(!format!("{keys:?}").contains("horse"));

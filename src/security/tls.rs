@@ -66,8 +66,7 @@ fn load(certificates: &Path, key: &Path) -> Result<ServerConfig, Error> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(certificates, error.into()))?;
     let pem = fs_err::read(key).map_err(Error::Read)?;
-    let private =
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| wrong(key, error.into()))?;
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| wrong(key, error.into()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .map_err(|error| wrong(certificates, error.into()))?
