@@ -16,8 +16,8 @@ use crate::vector::Distance;
 pub type Row = u32;
 
 /// A consistent view of the vectors of one shard. It costs little to hold, but holds back the reuse
-/// of disk space: holders bound the time they keep it. One thread reads from it at a time.
-pub trait Rows: Send {
+/// of disk space: holders bound the time they keep it.
+pub trait Rows: Send + Sync {
     /// Components of each vector.
     fn dimensions(&self) -> usize;
 

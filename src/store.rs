@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use roaring::RoaringBitmap;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::clock::{Clock, Moment};
 use crate::ids::{Epoch, Sequence, ShardId};
@@ -43,7 +44,7 @@ use environment::Environment;
 
 pub use error::Error;
 pub use payload_index::IndexKind;
-pub use snapshot::Snapshot;
+pub use snapshot::{Page, Snapshot};
 
 /// How long closing waits for the snapshots that are held.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +56,7 @@ const QUEUE_LEN_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ShardIdentity {
     /// The cluster that it belongs to.
-    pub cluster: uuid::Uuid,
+    pub cluster: Uuid,
     /// Which shard it is.
     pub shard: ShardId,
     /// Components of its vectors.
@@ -109,16 +110,18 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Makes an empty shard in a folder that is not there yet, durably, and opens it.
+    /// Makes an empty shard in a folder that is not there yet, durably, and opens it. `life` tells it
+    /// from any other that may lie there before or after.
     ///
     /// # Errors
     /// [`Error::Exists`] among them; then nothing has changed.
     pub fn create(
         folder: &Path,
         identity: &ShardIdentity,
+        life: Uuid,
         options: Options,
     ) -> Result<Self, Error> {
-        environment::create(folder, identity, &options)?;
+        environment::create(folder, identity, life, &options)?;
         Self::open(folder, identity, options)
     }
 
@@ -206,6 +209,11 @@ impl Shard {
     /// while an index is being built.
     pub fn reuse_rows(&self, covered: Option<&RoaringBitmap>) {
         self.environment.set_reuse(covered.cloned());
+    }
+
+    /// Tells this shard from any other that lay in its folder before: its rows mean its own vectors.
+    pub fn life(&self) -> Uuid {
+        self.environment.life
     }
 
     /// How the shard is.

@@ -149,7 +149,7 @@ fn build() -> Value {
             json!({"type": "object", "properties": {"name": name_schema()}}),
         );
     }
-    sorted(&definition)
+    canonical(&definition)
 }
 
 /// Whether the descriptions below a place are ours.
@@ -188,9 +188,10 @@ fn slim(schema: &mut Value, texts: Texts) {
     }
 }
 
-/// The same value with its keys in alphabetical order, whatever order the JSON library keeps: the
-/// committed file must not depend on a feature that another dependency turns on.
-fn sorted(value: &Value) -> Value {
+/// The same value in the one form that is committed. Its keys are in alphabetical order, whatever
+/// order the JSON library keeps: that hangs on a feature which another dependency may turn on. A
+/// whole number is written as one, as a server gives it back.
+fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let mut names: Vec<&String> = fields.keys().collect();
@@ -198,12 +199,18 @@ fn sorted(value: &Value) -> Value {
             let mut ordered = Map::new();
             for name in names {
                 if let Some(value) = fields.get(name) {
-                    ordered.insert(name.clone(), sorted(value));
+                    ordered.insert(name.clone(), canonical(value));
                 }
             }
             Value::Object(ordered)
         },
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        Value::Number(number) => match number.to_string().strip_suffix(".0") {
+            Some(whole) => whole
+                .parse::<i64>()
+                .map_or_else(|_| value.clone(), Value::from),
+            None => value.clone(),
+        },
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fs_err as fs;
 use heed::{Env, EnvOpenOptions, RwTxn, WithoutTls};
 use roaring::RoaringBitmap;
+use uuid::Uuid;
 
 use super::gate::{Gate, Ticket};
 use super::layout::{Blocks, FORMAT, TABLES, Tables, read_chunks};
@@ -44,6 +45,7 @@ pub(super) struct Environment {
     pub(super) tables: Tables,
     pub(super) blocks: Blocks,
     pub(super) identity: ShardIdentity,
+    pub(super) life: Uuid,
     options: Options,
     gate: Arc<Gate>,
     /// Frames by the number of their transaction, the newest last.
@@ -70,6 +72,7 @@ fn open_env(folder: &Path, map_bytes: usize) -> Result<Env<WithoutTls>, Error> {
 pub(super) fn create(
     folder: &Path,
     identity: &ShardIdentity,
+    life: Uuid,
     options: &Options,
 ) -> Result<(), Error> {
     if folder.try_exists()? {
@@ -89,9 +92,9 @@ pub(super) fn create(
     let mut txn = env.write_txn()?;
     let text = serde_json::to_vec(identity).map_err(|error| Error::Files(error.to_string()))?;
     tables.meta.put(&mut txn, b"identity", &text)?;
-    tables
-        .meta
-        .put(&mut txn, b"format", &FORMAT.to_be_bytes())?;
+    let format = FORMAT.to_be_bytes();
+    tables.meta.put(&mut txn, b"format", &format)?;
+    tables.meta.put(&mut txn, b"life", life.as_bytes())?;
     write_position(tables, &mut txn, &Frame::default())?;
     txn.commit()?;
     env.prepare_for_closing().wait();
@@ -154,6 +157,11 @@ impl Environment {
         let tables = Tables::create(&env)?;
         let txn = env.read_txn()?;
         check(folder, tables, &txn, identity)?;
+        let life = tables
+            .meta
+            .get(&txn, b"life")?
+            .and_then(|bytes| Uuid::from_slice(bytes).ok());
+        let life = life.ok_or_else(|| Error::Corrupt("no life".to_owned()))?;
         let position = tables.meta.get(&txn, b"position")?.and_then(read_position);
         let (epoch, sequence, next_row) =
             position.ok_or_else(|| Error::Corrupt("no position".to_owned()))?;
@@ -172,6 +180,7 @@ impl Environment {
             tables,
             blocks: Blocks::of(identity.dimensions),
             identity: identity.clone(),
+            life,
             options,
             gate: Arc::default(),
             frames,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heed::{RoTxn, WithoutTls};
 use roaring::RoaringBitmap;
@@ -23,7 +23,8 @@ const EMPTY: &[u8] = b"{}";
 /// A view of a shard at one commit. Holding it holds back the reuse of disk space.
 pub struct Snapshot {
     // Before the ticket and the environment: fields are dropped in order.
-    txn: RoTxn<'static, WithoutTls>,
+    // LMDB wants one thread at a time in a transaction.
+    txn: Mutex<RoTxn<'static, WithoutTls>>,
     _ticket: Ticket,
     frame: Frame,
     environment: Arc<Environment>,
@@ -50,11 +51,15 @@ impl Snapshot {
     pub(super) fn take(environment: &Arc<Environment>) -> Result<Self, Error> {
         let (txn, frame, ticket) = environment.read()?;
         Ok(Self {
-            txn,
+            txn: Mutex::new(txn),
             _ticket: ticket,
             frame,
             environment: Arc::clone(environment),
         })
+    }
+
+    fn txn(&self) -> MutexGuard<'_, RoTxn<'static, WithoutTls>> {
+        self.txn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tables(&self) -> Tables {
@@ -71,8 +76,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn row_of(&self, id: PointId) -> Result<Option<(Row, Sequence)>, Error> {
-        let value = self.tables().ids.get(&self.txn, id.key().as_bytes())?;
-        value.map(read_id_value).transpose()
+        row_of(self.tables(), &self.txn(), id)
     }
 
     /// The point of a row.
@@ -80,7 +84,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Corrupt`] when the row belongs to none.
     pub fn id_of(&self, row: Row) -> Result<PointId, Error> {
-        id_of(self.tables(), &self.txn, row)
+        id_of(self.tables(), &self.txn(), row)
     }
 
     /// A point with the parts that are asked for.
@@ -93,23 +97,23 @@ impl Snapshot {
         payload: &PayloadSelector,
         with_vector: bool,
     ) -> Result<Record, Error> {
-        let id = self.id_of(row)?;
-        let (_row, version) = self
-            .row_of(id)?
-            .ok_or_else(|| Error::Corrupt("a row without a point".to_owned()))?;
-        self.assemble(id, (row, version), payload, with_vector)
+        let txn = self.txn();
+        let id = id_of(self.tables(), &txn, row)?;
+        let found = row_of(self.tables(), &txn, id)?;
+        let found = found.ok_or_else(|| Error::Corrupt("a row without a point".to_owned()))?;
+        self.assemble(&txn, id, found, (payload, with_vector))
     }
 
     fn assemble(
         &self,
+        txn: &RoTxn<'_>,
         id: PointId,
         (row, version): (Row, Sequence),
-        payload: &PayloadSelector,
-        with_vector: bool,
+        (payload, with_vector): (&PayloadSelector, bool),
     ) -> Result<Record, Error> {
         let payload = match payload {
             PayloadSelector::None => None,
-            selector => selector.apply(payload_of(self.tables(), &self.txn, row)?),
+            selector => selector.apply(payload_of(self.tables(), txn, row)?),
         };
         let vector = if with_vector {
             let vector = self.vector(row);
@@ -140,9 +144,10 @@ impl Snapshot {
         with_vector: bool,
     ) -> Result<Vec<Record>, Error> {
         let mut records = Vec::with_capacity(ids.len());
+        let txn = self.txn();
         for id in ids {
-            if let Some(found) = self.row_of(*id)? {
-                records.push(self.assemble(*id, found, payload, with_vector)?);
+            if let Some(found) = row_of(self.tables(), &txn, *id)? {
+                records.push(self.assemble(&txn, *id, found, (payload, with_vector))?);
             }
         }
         Ok(records)
@@ -159,21 +164,21 @@ impl Snapshot {
         payload: &PayloadSelector,
         with_vector: bool,
     ) -> Result<Page, Error> {
-        let tables = self.tables();
-        let candidates = candidates(tables, &self.txn, &self.frame.fields, filter)?;
+        let (tables, txn) = (self.tables(), self.txn());
+        let candidates = candidates(tables, &txn, &self.frame.fields, filter)?;
         let from = from.map(PointId::key);
         let start = from
             .as_ref()
             .map_or(Bound::Unbounded, |key| Bound::Included(key.as_bytes()));
         let mut records = Vec::new();
-        for entry in tables.ids.range(&self.txn, &(start, Bound::Unbounded))? {
+        for entry in tables.ids.range(&txn, &(start, Bound::Unbounded))? {
             let (key, value) = entry?;
             let (row, version) = read_id_value(value)?;
             let id = read_id(key)?;
             let fits = match &candidates {
                 Some((rows, _exact)) if !rows.contains(row) => false,
                 Some((_rows, true)) => true,
-                _ => filter.is_empty() || self.matches(id, row, filter)?,
+                _ => filter.is_empty() || matches(tables, &txn, (id, row), filter)?,
             };
             if !fits {
                 continue;
@@ -184,16 +189,12 @@ impl Snapshot {
                     next: Some(id),
                 });
             }
-            records.push(self.assemble(id, (row, version), payload, with_vector)?);
+            records.push(self.assemble(&txn, id, (row, version), (payload, with_vector))?);
         }
         Ok(Page {
             records,
             next: None,
         })
-    }
-
-    fn matches(&self, id: PointId, row: Row, filter: &Filter) -> Result<bool, Error> {
-        matches(self.tables(), &self.txn, (id, row), filter)
     }
 
     /// The rows of the points that match, exactly.
@@ -203,11 +204,27 @@ impl Snapshot {
     pub fn matching(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
         matching(
             self.tables(),
-            &self.txn,
+            &self.txn(),
             &self.frame.fields,
             &self.frame.live,
             filter,
         )
+    }
+
+    /// The vectors of a block, for as long as the snapshot lives.
+    fn block(&self, block: u32) -> &[f32] {
+        let txn = self.txn();
+        let vectors = block_of(self.tables(), &txn, block);
+        #[expect(
+            unsafe_code,
+            reason = "the slice outlives the lock, not the transaction"
+        )]
+        // SAFETY: the slice points into the map at pages that belong to this read transaction's view.
+        // LMDB neither changes nor frees them while the transaction is open, and it is open as long as
+        // `self`, to which the returned slice is bound. The lock only orders the look-up.
+        unsafe {
+            std::slice::from_raw_parts(vectors.as_ptr(), vectors.len())
+        }
     }
 
     /// How many points each payload index knows.
@@ -234,16 +251,9 @@ impl Rows for Snapshot {
     }
 
     fn vector(&self, row: Row) -> Option<&[f32]> {
-        let blocks = self.environment.blocks;
-        let (block, at) = blocks.place(row);
-        let bytes = self
-            .tables()
-            .blocks
-            .get(&self.txn, &block.to_be_bytes())
-            .ok()??;
-        // A block has pages of its own, so it is aligned.
-        let components: &[f32] = bytemuck::try_cast_slice(bytes).ok()?;
-        components.get(at..at + blocks.dimensions)
+        let (block, at) = self.environment.blocks.place(row);
+        self.block(block)
+            .get(at..at + self.environment.blocks.dimensions)
     }
 
     fn visit(&self, rows: &RoaringBitmap, visit: &mut dyn FnMut(Row, &[f32]) -> ControlFlow<()>) {
@@ -252,12 +262,7 @@ impl Rows for Snapshot {
         for row in rows {
             let (block, at) = blocks.place(row);
             if open.is_none_or(|(number, _vectors)| number != block) {
-                let bytes = self.tables().blocks.get(&self.txn, &block.to_be_bytes());
-                let vectors = bytes
-                    .ok()
-                    .flatten()
-                    .and_then(|b| bytemuck::try_cast_slice(b).ok());
-                open = Some((block, vectors.unwrap_or_default()));
+                open = Some((block, self.block(block)));
             }
             let vector = open.and_then(|(_block, vectors)| vectors.get(at..at + blocks.dimensions));
             if let Some(vector) = vector
@@ -267,6 +272,22 @@ impl Rows for Snapshot {
             }
         }
     }
+}
+
+/// The vectors of a block; none when it is not there. It has pages of its own, so it is aligned.
+fn block_of<'t>(tables: Tables, txn: &'t RoTxn<'_>, block: u32) -> &'t [f32] {
+    let bytes = tables.blocks.get(txn, &block.to_be_bytes()).ok().flatten();
+    bytes
+        .and_then(|bytes| bytemuck::try_cast_slice(bytes).ok())
+        .unwrap_or_default()
+}
+
+fn row_of(tables: Tables, txn: &RoTxn<'_>, id: PointId) -> Result<Option<(Row, Sequence)>, Error> {
+    tables
+        .ids
+        .get(txn, id.key().as_bytes())?
+        .map(read_id_value)
+        .transpose()
 }
 
 fn id_of(tables: Tables, txn: &RoTxn<'_>, row: Row) -> Result<PointId, Error> {

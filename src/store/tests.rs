@@ -42,7 +42,7 @@ fn soon() -> Moment {
 }
 
 fn create(folder: &Path) -> Shard {
-    Shard::create(&folder.join("store"), &identity(), options()).unwrap()
+    Shard::create(&folder.join("store"), &identity(), Uuid::nil(), options()).unwrap()
 }
 
 fn open(folder: &Path) -> Shard {
@@ -311,7 +311,7 @@ fn another_shard_is_not_opened_and_none_is_made_in_its_place() {
     assert_eq!(missing.code(), "store.missing");
     assert!(!place.try_exists().unwrap());
     assert!(create(folder.path()).close());
-    let again = Shard::create(&place, &identity(), options()).unwrap_err();
+    let again = Shard::create(&place, &identity(), Uuid::nil(), options()).unwrap_err();
     assert_eq!(again.code(), "store.exists");
     let other = ShardIdentity {
         cluster: Uuid::from_u128(9),
@@ -333,7 +333,7 @@ fn the_map_grows_under_load_up_to_its_bound() {
         ..options()
     };
     let place = folder.path().join("store");
-    let shard = Shard::create(&place, &identity(), options).unwrap();
+    let shard = Shard::create(&place, &identity(), Uuid::nil(), options).unwrap();
     let text = "x".repeat(4_000);
     let mut written = 0;
     let full = loop {
