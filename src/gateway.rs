@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod error;
 pub mod rest;
+pub mod routed;
 
 pub use cluster::{Cluster, Retrieve, WriteOptions};
 pub use error::Error;
