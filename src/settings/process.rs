@@ -194,7 +194,7 @@ impl Exposure {
             _ => None,
         };
         let listen = listen?;
-        if !listen.ip().is_loopback() {
+        if !listen.ip().to_canonical().is_loopback() {
             let reachable = format!("is needed: others than this machine can reach {listen}");
             if api_key_file.is_none() {
                 faults.add("--api-key-file", reachable.clone());
@@ -212,7 +212,7 @@ impl Exposure {
 pub(super) fn rpc_listen(text: Option<String>) -> Result<SocketAddr, String> {
     let text = given(text).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let address = check::address(&text)?;
-    if address.ip().is_loopback() {
+    if address.ip().to_canonical().is_loopback() {
         Ok(address)
     } else {
         Err(format!(

@@ -12,7 +12,7 @@ enum Line {
     Dev(DevArgs),
 }
 
-const NEEDED: &str = "--name w-0 --data-dir /d --etcd http://127.0.0.1:2379 --cluster laptop";
+const NEEDED: &str = "--name=w-0 --data-dir /d --etcd http://127.0.0.1:2379 --cluster laptop";
 
 fn line(text: &str) -> Line {
     let words = std::iter::once("vectorsphere").chain(text.split_whitespace());
