@@ -9,7 +9,9 @@ mod ctl;
 mod dev;
 mod gateway;
 mod master;
+mod member;
 mod process;
+mod status;
 mod worker;
 
 use std::ffi::OsString;
@@ -27,7 +29,11 @@ use crate::settings::{
 const EXIT_USAGE: u8 = 64;
 
 #[derive(Debug, Parser)]
-#[command(name = "vectorsphere", version, about = "A distributed vector search system")]
+#[command(
+    name = "vectorsphere",
+    version,
+    about = "A distributed vector search system"
+)]
 enum Command {
     /// Runs the whole cluster of a manifest on this machine.
     Dev(DevArgs),
@@ -128,7 +134,10 @@ mod tests {
                 let name = argument.get_long().unwrap_or_default();
                 if name != "end-with-parent" {
                     let variable = name.to_uppercase().replace('-', "_");
-                    assert!(known.contains(&format!("VECTORSPHERE_{variable}")), "{name}");
+                    assert!(
+                        known.contains(&format!("VECTORSPHERE_{variable}")),
+                        "{name}"
+                    );
                 }
             }
         }

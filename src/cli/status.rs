@@ -66,12 +66,18 @@ pub(super) fn json_of(state: &proto::GetClusterStateResponse) -> Value {
 
 /// The state as tables. `now_ms` is the wall clock, for ages.
 pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> String {
-    let leader = if state.leader.is_empty() { "nobody" } else { &state.leader };
+    let leader = if state.leader.is_empty() {
+        "nobody"
+    } else {
+        &state.leader
+    };
     let mut text = format!(
         "cluster {}   etcd revision {}\nleader  {leader}   term {}\n\n",
         state.cluster_uid, state.revision, state.term
     );
-    let mut rows = vec![row(["PROCESS", "ROLE", "STATE", "HEALTH", "VERSION", "UP", "LEASE", "HTTP"])];
+    let mut rows = vec![row([
+        "PROCESS", "ROLE", "STATE", "HEALTH", "VERSION", "UP", "LEASE", "HTTP",
+    ])];
     for process in &state.processes {
         let age = age(now_ms.saturating_sub(process.since_ms) / 1000);
         let lease = format!("{:x}", process.lease);
@@ -88,7 +94,16 @@ pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> St
     }
     table(&mut text, &rows);
     text.push('\n');
-    let head = ["COLLECTION", "SHARD", "WORKER", "STATE", "POINTS", "POSITION", "BYTES", "INDEX"];
+    let head = [
+        "COLLECTION",
+        "SHARD",
+        "WORKER",
+        "STATE",
+        "POINTS",
+        "POSITION",
+        "BYTES",
+        "INDEX",
+    ];
     let mut rows = vec![row(head)];
     for collection in &state.collections {
         for shard in &collection.shards {
@@ -130,9 +145,14 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 fn table(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
     };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
