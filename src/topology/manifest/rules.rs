@@ -272,7 +272,14 @@ fn path_of(expression: &Expr) -> Option<FieldPath> {
     match expression {
         Expr::Ident(name) if name == "self" => Some(FieldPath::root()),
         Expr::Select(select) => Some(path_of(&select.operand.expr)?.field(&select.field)),
-        _ => None,
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::Ident(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => None,
     }
 }
 

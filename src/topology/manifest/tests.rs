@@ -59,7 +59,7 @@ fn evaluate(schema: &Value, value: &Value, evaluated: &mut BTreeSet<String>) {
                 evaluate(&schema["items"], item, evaluated);
             }
         },
-        _ => {},
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
     }
 }
 
@@ -215,7 +215,7 @@ fn places(value: &Value, place: String, found: &mut Vec<String>) {
                 places(item, format!("{place}/{index}"), found);
             }
         },
-        _ => {},
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
     }
     found.push(place);
 }
