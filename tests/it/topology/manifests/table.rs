@@ -122,6 +122,21 @@ pub(super) const AGAINST_THE_SCHEMA: &[(Change, &str)] = &[
         ("apiVersion", "vectorsphere.io/v1"),
         "apiVersion: must be vectorsphere.io/v1alpha1, not vectorsphere.io/v1",
     ),
+    (
+        (
+            "spec.podDefaults.env",
+            "[{name: A}, {name: B}, {name: A, value: c}]",
+        ),
+        "spec.podDefaults.env[2]: has the same name as another item",
+    ),
+    (
+        ("spec.image.pullSecrets", "[{name: a}, {name: ''}]"),
+        "spec.image.pullSecrets[1].name: must have at least 1 characters, not ''",
+    ),
+    (
+        ("spec.power", "[Running]"),
+        "spec.power: must be a text, not a list",
+    ),
 ];
 
 /// Each with one rule that does not hold.
