@@ -10,6 +10,10 @@
 //! before and after; for "was absent, is set now" the parent compares `has()`.
 
 #![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column is an attribute of its own with the same keys"
+)]
+#![expect(
     unreachable_pub,
     reason = "the derive copies each struct, with its visibility, into a function"
 )]

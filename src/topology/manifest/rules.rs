@@ -13,6 +13,7 @@ use cel::{Context, Env, Program};
 use serde_json::Value;
 
 use super::functions;
+use super::structure::schema_of;
 use crate::topology::{FieldFault, FieldPath};
 
 /// Characters of the language's own error that a message repeats.
@@ -118,10 +119,8 @@ impl Judge<'_> {
         }
         match value {
             Value::Object(fields) => {
-                let properties = schema.get("properties");
                 for (name, value) in fields {
-                    let known = properties.and_then(|known| known.get(name));
-                    if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
+                    if let Some(schema) = schema_of(schema, name) {
                         let old = old.and_then(|old| old.get(name));
                         self.walk(schema, value, old, &path.field(name));
                     }
@@ -272,7 +271,14 @@ fn path_of(expression: &Expr) -> Option<FieldPath> {
     match expression {
         Expr::Ident(name) if name == "self" => Some(FieldPath::root()),
         Expr::Select(select) => Some(path_of(&select.operand.expr)?.field(&select.field)),
-        _ => None,
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::Ident(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => None,
     }
 }
 

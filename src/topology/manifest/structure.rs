@@ -5,7 +5,10 @@
 //! `x-kubernetes-int-or-string` stands for two types, and a number's `format` bounds it. The schema
 //! is rewritten once to say so in plain JSON Schema.
 
-use jsonschema::Validator;
+use std::collections::BTreeSet;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
 use super::words;
@@ -37,17 +40,77 @@ impl Structure {
 
     /// Every fault of a completed manifest.
     pub(super) fn faults(&self, manifest: &Value) -> Vec<FieldFault> {
+        let mut faults = Vec::new();
         match &self.validator {
-            Ok(validator) => validator
-                .iter_errors(manifest)
-                .flat_map(|error| words::faults_of(&error, &self.schema))
-                .collect(),
-            Err(error) => vec![FieldFault::new(
+            Ok(validator) => {
+                let errors: Vec<_> = validator.iter_errors(manifest).collect();
+                let ill_typed: BTreeSet<&str> = errors
+                    .iter()
+                    .filter(|error| is_of_type(error))
+                    .map(|error| error.instance_path().as_str())
+                    .collect();
+                for error in &errors {
+                    // Of a list where a word should be there is no more to say.
+                    if is_of_type(error) || !ill_typed.contains(error.instance_path().as_str()) {
+                        faults.extend(words::faults_of(error, &self.schema));
+                    }
+                }
+            },
+            Err(error) => faults.push(FieldFault::new(
                 FieldPath::root(),
                 format!("cannot be checked, the schema is broken: {error}"),
-            )],
+            )),
         }
+        twins(manifest, &self.schema, &FieldPath::root(), &mut faults);
+        faults
     }
+}
+
+fn is_of_type(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::Type { .. })
+}
+
+/// Finds the items of a list that have the same keys as an item before, where the schema says that
+/// the list is a map.
+fn twins(value: &Value, schema: &Value, path: &FieldPath, faults: &mut Vec<FieldFault>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(schema) = schema_of(schema, name) {
+                    twins(value, schema, &path.field(name), faults);
+                }
+            }
+        },
+        Value::Array(items) => {
+            let keys: Vec<&str> = schema
+                .get("x-kubernetes-list-map-keys")
+                .and_then(Value::as_array)
+                .map(|keys| keys.iter().filter_map(Value::as_str).collect())
+                .unwrap_or_default();
+            let mut seen = BTreeSet::new();
+            for (index, item) in items.iter().enumerate() {
+                let here = path.item(index);
+                if keys_of(item, &keys).is_some_and(|same| !seen.insert(same)) {
+                    let problem = format!("has the same {} as another item", keys.join(", "));
+                    faults.push(FieldFault::new(here.clone(), problem));
+                }
+                if let Some(schema) = schema.get("items") {
+                    twins(item, schema, &here, faults);
+                }
+            }
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
+    }
+}
+
+/// What tells an item of a map from the others, if it is one and whole.
+fn keys_of(item: &Value, keys: &[&str]) -> Option<Vec<String>> {
+    if keys.is_empty() {
+        return None;
+    }
+    keys.iter()
+        .map(|key| item.get(key).map(Value::to_string))
+        .collect()
 }
 
 /// The schemas directly below a schema, each with the rest left to the caller.
@@ -111,8 +174,7 @@ fn complete(value: &mut Value, schema: &Value) {
                 }
             }
             for (name, value) in fields {
-                let known = properties.and_then(|known| known.get(name));
-                if let Some(schema) = known.or(others) {
+                if let Some(schema) = schema_of(schema, name) {
                     complete(value, schema);
                 }
             }
@@ -128,16 +190,21 @@ fn complete(value: &mut Value, schema: &Value) {
     }
 }
 
+/// The schema of a field of an object.
+pub(super) fn schema_of<'s>(object: &'s Value, name: &str) -> Option<&'s Value> {
+    object
+        .get("properties")
+        .and_then(|properties| properties.get(name))
+        .or_else(|| object.get("additionalProperties"))
+}
+
 /// The schema of the value at a path.
 pub(super) fn schema_at<'s>(schema: &'s Value, path: &FieldPath) -> Option<&'s Value> {
     let mut here = schema;
     for step in path.steps() {
         here = match step {
             Step::Item(_) => here.get("items")?,
-            Step::Field(name) => here
-                .get("properties")
-                .and_then(|properties| properties.get(name))
-                .or_else(|| here.get("additionalProperties"))?,
+            Step::Field(name) => schema_of(here, name)?,
         };
     }
     Some(here)

@@ -59,7 +59,7 @@ fn evaluate(schema: &Value, value: &Value, evaluated: &mut BTreeSet<String>) {
                 evaluate(&schema["items"], item, evaluated);
             }
         },
-        _ => {},
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
     }
 }
 
@@ -215,7 +215,7 @@ fn places(value: &Value, place: String, found: &mut Vec<String>) {
                 places(item, format!("{place}/{index}"), found);
             }
         },
-        _ => {},
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
     }
     found.push(place);
 }
@@ -254,7 +254,7 @@ fn any_change_of_a_good_manifest_gets_an_answer() {
         prop::collection::vec(change, 1..4),
     );
     let mut runner = TestRunner::new(Config {
-        cases: 1_000,
+        cases: 500,
         failure_persistence: None,
         ..Config::default()
     });
@@ -283,7 +283,7 @@ fn any_change_of_a_good_manifest_gets_an_answer() {
 #[test]
 fn any_text_gets_an_answer() {
     let mut runner = TestRunner::new(Config {
-        cases: 2_000,
+        cases: 1_000,
         failure_persistence: None,
         ..Config::default()
     });

@@ -195,17 +195,12 @@ mod tests {
     #[test]
     fn every_pattern_of_the_definition_has_words() {
         fn patterns(schema: &Value, found: &mut Vec<String>) {
+            let pattern = schema.get("pattern").and_then(Value::as_str);
+            found.extend(pattern.map(str::to_owned));
             match schema {
-                Value::Object(fields) => {
-                    for (keyword, value) in fields {
-                        match value {
-                            Value::String(text) if keyword == "pattern" => found.push(text.clone()),
-                            _ => patterns(value, found),
-                        }
-                    }
-                },
+                Value::Object(fields) => fields.values().for_each(|value| patterns(value, found)),
                 Value::Array(items) => items.iter().for_each(|item| patterns(item, found)),
-                _ => {},
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
             }
         }
         let mut found = Vec::new();
