@@ -27,7 +27,11 @@ use crate::settings::{
 const EXIT_USAGE: u8 = 64;
 
 #[derive(Debug, Parser)]
-#[command(name = "vectorsphere", version, about = "A distributed vector search system")]
+#[command(
+    name = "vectorsphere",
+    version,
+    about = "A distributed vector search system"
+)]
 enum Command {
     /// Runs the whole cluster of a manifest on this machine.
     Dev(DevArgs),
@@ -128,7 +132,10 @@ mod tests {
                 let name = argument.get_long().unwrap_or_default();
                 if name != "end-with-parent" {
                     let variable = name.to_uppercase().replace('-', "_");
-                    assert!(known.contains(&format!("VECTORSPHERE_{variable}")), "{name}");
+                    assert!(
+                        known.contains(&format!("VECTORSPHERE_{variable}")),
+                        "{name}"
+                    );
                 }
             }
         }

@@ -129,7 +129,11 @@ impl RotatedFile {
             return;
         };
         match file.write_all(bytes) {
-            Ok(()) => self.len = self.len.saturating_add(u64::try_from(bytes.len()).unwrap_or(0)),
+            Ok(()) => {
+                self.len = self
+                    .len
+                    .saturating_add(u64::try_from(bytes.len()).unwrap_or(0))
+            },
             Err(error) => self.give_up(&error),
         }
     }
@@ -180,11 +184,17 @@ mod tests {
         assert_eq!(text(""), None);
         let warning = "2025-11-25T21:00:00Z  WARN vectorsphere: slow";
         assert_eq!(text(warning), Some(format!("w-0: {warning}\n")));
-        assert_eq!(text("out of memory"), Some("w-0: out of memory\n".to_owned()));
+        assert_eq!(
+            text("out of memory"),
+            Some("w-0: out of memory\n".to_owned())
+        );
         let json = |line| shown(line, LogFormat::Json);
         assert_eq!(json(r#"{"level":"DEBUG","message":"x"}"#), None);
         let warning = json(r#"{"level":"WARN","message":"x"}"#).unwrap();
-        assert_eq!(warning, "{\"component\":\"w-0\",\"level\":\"WARN\",\"message\":\"x\"}\n");
+        assert_eq!(
+            warning,
+            "{\"component\":\"w-0\",\"level\":\"WARN\",\"message\":\"x\"}\n"
+        );
         let other = json("out of memory").unwrap();
         assert!(other.contains("\"component\":\"w-0\"") && other.contains("out of memory"));
     }
@@ -201,7 +211,10 @@ mod tests {
         }
         output.push_str(&"x".repeat(LINE_BYTES_MAX + CHUNK_BYTES * 3));
         let mut lines = Vec::new();
-        copy_to(output.as_bytes(), file, &mut |line: &[u8]| lines.push(line.to_vec())).await;
+        copy_to(output.as_bytes(), file, &mut |line: &[u8]| {
+            lines.push(line.to_vec())
+        })
+        .await;
         assert_eq!(lines.len(), 20_001);
         assert_eq!(lines[12_345], b"line 12345");
         assert_eq!(lines[20_000].len(), LINE_BYTES_MAX);

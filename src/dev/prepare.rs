@@ -116,7 +116,13 @@ mod tests {
     #[test]
     fn workers_keep_their_folders_and_one_too_many_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["laptop-worker-2", "laptop-worker-3", "logs", "other-worker-9", "etcd"] {
+        for name in [
+            "laptop-worker-2",
+            "laptop-worker-3",
+            "logs",
+            "other-worker-9",
+            "etcd",
+        ] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let manifest = read(None).unwrap();
@@ -124,7 +130,11 @@ mod tests {
         assert!(names(&prepared).contains(&"laptop-worker-2"));
         assert!(!names(&prepared).contains(&"laptop-worker-0"));
         let told = prepared.notices.iter();
-        assert_eq!(told.filter(|notice| notice.contains("laptop-worker-3")).count(), 1);
+        assert_eq!(
+            told.filter(|notice| notice.contains("laptop-worker-3"))
+                .count(),
+            1
+        );
     }
 
     #[test]
@@ -136,7 +146,10 @@ mod tests {
             .replace("size: 10Gi", "sise: 10Gi");
         fs::write(&file, bad).unwrap();
         match read(Some(&file)) {
-            Err(Error::Manifest { file: named, faults }) => {
+            Err(Error::Manifest {
+                file: named,
+                faults,
+            }) => {
                 assert_eq!(named, file.display().to_string());
                 assert!(faults.len() >= 2, "{faults:?}");
             },

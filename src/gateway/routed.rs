@@ -65,7 +65,9 @@ fn told(error: &rpc::Error) -> Error {
 
 impl Routed {
     fn known(&self, name: &CollectionName) -> Result<Collection, Error> {
-        self.maps.resolve(name).ok_or_else(|| Error::NoCollection(name.to_string()))
+        self.maps
+            .resolve(name)
+            .ok_or_else(|| Error::NoCollection(name.to_string()))
     }
 
     /// The collection, after a look at etcd when the mirrors do not know it.
@@ -128,12 +130,15 @@ impl Routed {
             return Err(away("etcd does not answer: collections cannot be changed"));
         }
         let leaders = self.leaders.view();
-        let leader = leaders.get(keys::LEAD_MASTER_SUFFIX).ok_or_else(|| away("no master leads"))?;
+        let leader = leaders
+            .get(keys::LEAD_MASTER_SUFFIX)
+            .ok_or_else(|| away("no master leads"))?;
         let channel = self.channels.to(&leader.value.rpc_address)?;
         let limit = deadline.since(self.clock.now());
         let mut request = Request::new(request);
         request.set_timeout(limit);
-        match tokio::time::timeout(limit, call(rpc::channel::admin_client(channel), request)).await {
+        match tokio::time::timeout(limit, call(rpc::channel::admin_client(channel), request)).await
+        {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(rpc::from_status(&status, true)),
             Err(_elapsed) => Err(rpc::Error::new(
@@ -165,7 +170,10 @@ impl Routed {
     ) -> Result<(Collection, Revision), Error> {
         let collection = self.find(name).await?;
         let name = collection.record.name.to_string();
-        let request = proto::UpdateCollectionRequest { name, change: Some(change) };
+        let request = proto::UpdateCollectionRequest {
+            name,
+            change: Some(change),
+        };
         let answer = self
             .lead(request, deadline, |mut admin, request| async move {
                 admin.update_collection(request).await
@@ -180,8 +188,12 @@ impl Routed {
         (collection, revision): (&Collection, Revision),
         deadline: Moment,
     ) -> Result<(), Error> {
-        let mut addresses: Vec<String> =
-            self.maps.shards(collection.record.id).into_iter().filter_map(|s| s.address).collect();
+        let mut addresses: Vec<String> = self
+            .maps
+            .shards(collection.record.id)
+            .into_iter()
+            .filter_map(|s| s.address)
+            .collect();
         addresses.sort_unstable();
         addresses.dedup();
         let calls = addresses.iter().map(|address| async move {
@@ -239,7 +251,9 @@ impl Cluster for Routed {
 
     fn collections(&self) -> Result<Vec<CollectionName>, Error> {
         let view = self.maps.collections.view();
-        let active = view.iter().filter(|(_, held)| held.value.state == CollectionState::Active);
+        let active = view
+            .iter()
+            .filter(|(_, held)| held.value.state == CollectionState::Active);
         let mut names: Vec<_> = active.map(|(_id, held)| held.value.name.clone()).collect();
         names.sort_unstable();
         Ok(names)
@@ -252,9 +266,12 @@ impl Cluster for Routed {
             let collection = self.maps.collection(record.collection)?.record.name.clone();
             Some(Alias { alias, collection })
         };
-        let aliases = view.iter().filter(|(_, held)| held.value.kind == NameKind::Alias);
-        let mut aliases: Vec<_> =
-            aliases.filter_map(|(suffix, held)| alias((suffix, &held.value))).collect();
+        let aliases = view
+            .iter()
+            .filter(|(_, held)| held.value.kind == NameKind::Alias);
+        let mut aliases: Vec<_> = aliases
+            .filter_map(|(suffix, held)| alias((suffix, &held.value)))
+            .collect();
         aliases.sort_unstable_by(|a, b| a.alias.cmp(&b.alias));
         Ok(aliases)
     }
@@ -267,9 +284,13 @@ impl Cluster for Routed {
         let found = self.find(collection).await?;
         let record = &found.record;
         let reports = self.reports(&found).await;
-        let serving =
-            reports.iter().filter(|r| matches!(&*r.state, "serving" | "closed")).count();
-        let busy = reports.iter().any(|r| matches!(&*r.index_state, "due" | "building" | "failed"));
+        let serving = reports
+            .iter()
+            .filter(|r| matches!(&*r.state, "serving" | "closed"))
+            .count();
+        let busy = reports
+            .iter()
+            .any(|r| matches!(&*r.index_state, "due" | "building" | "failed"));
         let status = if serving < usize::from(record.shard_count) {
             CollectionStatus::Red
         } else if busy {
@@ -278,8 +299,17 @@ impl Cluster for Routed {
             CollectionStatus::Green
         };
         let indexes = record.payload_indexes.iter().map(|(field, schema)| {
-            let points = reports.iter().filter_map(|r| r.payload_indexes.get(field)).sum();
-            (field.clone(), PayloadIndexInfo { schema: schema.clone(), points })
+            let points = reports
+                .iter()
+                .filter_map(|r| r.payload_indexes.get(field))
+                .sum();
+            (
+                field.clone(),
+                PayloadIndexInfo {
+                    schema: schema.clone(),
+                    points,
+                },
+            )
         });
         let built = reports.iter().filter(|report| report.indexed > 0);
         Ok(CollectionInfo {
@@ -331,7 +361,9 @@ impl Cluster for Routed {
     ) -> Result<(), Error> {
         let config = serde_json::Value::Object(config).to_string().into();
         let change = proto::update_collection_request::Change::Config(config);
-        self.update(collection, change, deadline).await.map(|_changed| ())
+        self.update(collection, change, deadline)
+            .await
+            .map(|_changed| ())
     }
 
     async fn delete_collection(
@@ -339,7 +371,9 @@ impl Cluster for Routed {
         collection: &CollectionName,
         deadline: Moment,
     ) -> Result<bool, Error> {
-        let request = proto::DeleteCollectionRequest { name: collection.to_string() };
+        let request = proto::DeleteCollectionRequest {
+            name: collection.to_string(),
+        };
         let answer = self
             .lead(request, deadline, |mut admin, request| async move {
                 admin.delete_collection(request).await
@@ -366,9 +400,13 @@ impl Cluster for Routed {
                     to: to.to_string(),
                 }),
             };
-            proto::AliasAction { action: Some(action) }
+            proto::AliasAction {
+                action: Some(action),
+            }
         });
-        let request = proto::UpdateAliasesRequest { actions: actions.collect() };
+        let request = proto::UpdateAliasesRequest {
+            actions: actions.collect(),
+        };
         let changed = self
             .lead(request, deadline, |mut admin, request| async move {
                 admin.update_aliases(request).await
@@ -385,7 +423,10 @@ impl Cluster for Routed {
         options: WriteOptions,
     ) -> Result<u64, Error> {
         let schema = schema.to_string().into();
-        let index = proto::PayloadIndex { field: field.to_owned(), schema };
+        let index = proto::PayloadIndex {
+            field: field.to_owned(),
+            schema,
+        };
         let change = proto::update_collection_request::Change::CreatePayloadIndex(index);
         let (found, revision) = self.update(collection, change, options.deadline).await?;
         if options.wait {
@@ -416,7 +457,10 @@ impl Cluster for Routed {
     ) -> Result<u64, Error> {
         let found = self.find(collection).await?;
         let operation = Some(convert::operation_to_wire(&operation));
-        let request = proto::WriteRequest { shard: None, operation };
+        let request = proto::WriteRequest {
+            shard: None,
+            operation,
+        };
         let written = self.router.write(&found, request, options.deadline).await;
         Ok(written.map_err(|error| failed(&error))?.sequence)
     }
@@ -436,7 +480,9 @@ impl Cluster for Routed {
         };
         let answer = self.router.retrieve(&found, request, deadline).await;
         let records = answer.map_err(|error| failed(&error))?.records.into_iter();
-        let records = records.map(convert::record_from_wire).collect::<Result<_, _>>();
+        let records = records
+            .map(convert::record_from_wire)
+            .collect::<Result<_, _>>();
         records.map_err(|error| told(&error))
     }
 
@@ -460,7 +506,9 @@ impl Cluster for Routed {
         let next = answer.next.as_ref().map(convert::id_from_wire).transpose();
         let records = answer.records.into_iter().map(convert::record_from_wire);
         Ok(Page {
-            records: records.collect::<Result<_, _>>().map_err(|error| told(&error))?,
+            records: records
+                .collect::<Result<_, _>>()
+                .map_err(|error| told(&error))?,
             next: next.map_err(|error| told(&error))?,
         })
     }
@@ -472,7 +520,10 @@ impl Cluster for Routed {
         deadline: Moment,
     ) -> Result<u64, Error> {
         let found = self.find(collection).await?;
-        let request = proto::CountRequest { shard: None, filter: convert::filter_to_wire(&filter) };
+        let request = proto::CountRequest {
+            shard: None,
+            filter: convert::filter_to_wire(&filter),
+        };
         let answer = self.router.count(&found, request, deadline).await;
         Ok(answer.map_err(|error| failed(&error))?.points)
     }
@@ -490,11 +541,22 @@ impl Cluster for Routed {
             searches: searches.iter().map(search_to_wire).collect(),
         };
         let answer = self.router.search(&found, request, deadline).await;
-        let results = answer.map_err(|error| failed(&error))?.results.into_iter().zip(offsets);
+        let results = answer
+            .map_err(|error| failed(&error))?
+            .results
+            .into_iter()
+            .zip(offsets);
         let results = results.map(|(result, offset)| {
-            result.points.into_iter().skip(offset).map(convert::scored_from_wire).collect()
+            result
+                .points
+                .into_iter()
+                .skip(offset)
+                .map(convert::scored_from_wire)
+                .collect()
         });
-        results.collect::<Result<_, _>>().map_err(|error| told(&error))
+        results
+            .collect::<Result<_, _>>()
+            .map_err(|error| told(&error))
     }
 }
 

@@ -35,7 +35,11 @@ mod tests {
     fn a_file_is_replaced_and_what_a_crash_left_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("card.json");
-        fs::write(folder.path().join(".card.json.unfinished"), "longer than the next").unwrap();
+        fs::write(
+            folder.path().join(".card.json.unfinished"),
+            "longer than the next",
+        )
+        .unwrap();
         for text in ["first", "second"] {
             write_atomically(&path, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);

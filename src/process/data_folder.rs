@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(identity(2).await.unwrap(), first);
         for damaged in ["", "not a uuid", "\u{fffd}"] {
             fs::write(path.join(IDENTITY_FILE), damaged).unwrap();
-            assert!(matches!(identity(3).await, Err(Error::Identity(_))), "{damaged:?}");
+            assert!(
+                matches!(identity(3).await, Err(Error::Identity(_))),
+                "{damaged:?}"
+            );
         }
         fs::write(path.join(IDENTITY_FILE), [0xff, 0xfe]).unwrap();
         assert!(matches!(identity(3).await, Err(Error::Identity(_))));

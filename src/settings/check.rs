@@ -23,9 +23,7 @@ impl Faults {
 
     /// The value, or its fault is kept.
     pub(super) fn keep<T>(&mut self, setting: &str, checked: Result<T, String>) -> Option<T> {
-        checked
-            .map_err(|problem| self.add(setting, problem))
-            .ok()
+        checked.map_err(|problem| self.add(setting, problem)).ok()
     }
 
     /// The settings, if nothing was wrong.
@@ -78,7 +76,9 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
         .ok_or_else(|| {
             let text = quoted(text);
-            format!("{text} is not HOST:PORT with an IP address or localhost, such as 127.0.0.1:6333")
+            format!(
+                "{text} is not HOST:PORT with an IP address or localhost, such as 127.0.0.1:6333"
+            )
         })
 }
 

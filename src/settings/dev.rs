@@ -18,7 +18,12 @@ pub struct DevArgs {
     #[arg(long, env = "VECTORSPHERE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Where the first gateway answers.
-    #[arg(long, env = "VECTORSPHERE_LISTEN", default_value = "127.0.0.1:6333", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_LISTEN",
+        default_value = "127.0.0.1:6333",
+        value_name = "HOST:PORT"
+    )]
     pub listen: String,
     /// A file of API keys, for every process. Needed where others than this machine can reach
     /// --listen.

@@ -10,7 +10,12 @@ pub struct GatewayArgs {
     #[command(flatten)]
     pub process: ProcessArgs,
     /// Who fans a request for data out to the workers: `Direct` this process, `ViaMaster` a master.
-    #[arg(long, env = "VECTORSPHERE_ROUTING", default_value = "Direct", value_name = "Direct|ViaMaster")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_ROUTING",
+        default_value = "Direct",
+        value_name = "Direct|ViaMaster"
+    )]
     pub routing: String,
 }
 
@@ -51,7 +56,11 @@ impl GatewayArgs {
         let mut faults = Faults::default();
         let process = self.process.check(&mut faults, "127.0.0.1:6333");
         let routing = faults.keep("--routing", routing(&self.routing));
-        faults.end(process.zip(routing).map(|(process, routing)| Gateway { process, routing }))
+        faults.end(
+            process
+                .zip(routing)
+                .map(|(process, routing)| Gateway { process, routing }),
+        )
     }
 }
 

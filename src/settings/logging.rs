@@ -9,11 +9,21 @@ use super::check::{Faults, quoted};
 #[command(next_help_heading = "Logs")]
 pub struct LoggingArgs {
     /// `text` for people, `json` for machines: one object a line. Always to standard error.
-    #[arg(long, env = "VECTORSPHERE_LOG_FORMAT", default_value = "text", value_name = "text|json")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_LOG_FORMAT",
+        default_value = "text",
+        value_name = "text|json"
+    )]
     pub log_format: String,
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module, as
     /// in `info,vectorsphere::store=debug`.
-    #[arg(long, env = "VECTORSPHERE_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }
 

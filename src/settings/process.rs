@@ -27,10 +27,20 @@ pub struct ProcessArgs {
     #[arg(long, env = "VECTORSPHERE_ETCD", value_name = "URL,...")]
     pub etcd: Option<String>,
     /// What every key in etcd begins with.
-    #[arg(long, env = "VECTORSPHERE_PREFIX", default_value = "/vectorsphere", value_name = "PATH")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_PREFIX",
+        default_value = "/vectorsphere",
+        value_name = "PATH"
+    )]
     pub prefix: String,
     /// The namespace of the cluster.
-    #[arg(long, env = "VECTORSPHERE_NAMESPACE", default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "VECTORSPHERE_NAMESPACE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
     pub namespace: String,
     /// The name of the cluster.
     #[arg(long, env = "VECTORSPHERE_CLUSTER", value_name = "NAME")]

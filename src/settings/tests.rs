@@ -86,7 +86,10 @@ fn every_fault_is_named_at_once() {
         "--map-bytes-max",
     ];
     assert_eq!(settings, expected, "{found:#?}");
-    assert!(found.iter().all(|fault| !fault.contains('\n')), "{found:#?}");
+    assert!(
+        found.iter().all(|fault| !fault.contains('\n')),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -108,7 +111,13 @@ fn a_listener_that_others_reach_needs_keys_and_a_certificate() {
 
 #[test]
 fn an_empty_value_is_none() {
-    let empty = ["--api-key-file=", "--tls-ca=", "--threads=", "--listen=", "--map-bytes="];
+    let empty = [
+        "--api-key-file=",
+        "--tls-ca=",
+        "--threads=",
+        "--listen=",
+        "--map-bytes=",
+    ];
     let worker = worker(&format!("{NEEDED} {}", empty.join(" "))).unwrap();
     assert_eq!(worker.process.api_key_file, None);
     assert_eq!(faults(self::worker(&NEEDED.replace("w-0", ""))).len(), 1);
@@ -116,21 +125,39 @@ fn an_empty_value_is_none() {
 
 #[test]
 fn sizes_take_units_and_stay_in_their_range() {
-    let size = |text: &str| {
-        worker(&format!("{NEEDED} --map-bytes {text}")).map(|worker| worker.map_bytes)
-    };
+    let size =
+        |text: &str| worker(&format!("{NEEDED} --map-bytes {text}")).map(|worker| worker.map_bytes);
     assert_eq!(size("2Mi").unwrap(), 2 << 20);
     assert_eq!(size("1048576").unwrap(), 1 << 20);
-    for wrong in ["1", "1Mb", "-1Mi", "99999999999999Ti", "17Ti", "Mi", "1.5Gi"] {
+    for wrong in [
+        "1",
+        "1Mb",
+        "-1Mi",
+        "99999999999999Ti",
+        "17Ti",
+        "Mi",
+        "1.5Gi",
+    ] {
         assert_eq!(faults(size(wrong)).len(), 1, "{wrong}");
     }
 }
 
 #[test]
 fn a_process_can_be_told_who_its_parent_is() {
-    let parent = |text: &str| worker(&format!("{NEEDED} {text}")).unwrap().process.end_with_parent;
-    assert_eq!(parent("--end-with-parent"), Some(EndWithParent { pid: None }));
-    assert_eq!(parent("--end-with-parent=7"), Some(EndWithParent { pid: Some(7) }));
+    let parent = |text: &str| {
+        worker(&format!("{NEEDED} {text}"))
+            .unwrap()
+            .process
+            .end_with_parent
+    };
+    assert_eq!(
+        parent("--end-with-parent"),
+        Some(EndWithParent { pid: None })
+    );
+    assert_eq!(
+        parent("--end-with-parent=7"),
+        Some(EndWithParent { pid: Some(7) })
+    );
 }
 
 #[test]
@@ -138,7 +165,14 @@ fn etcd_has_one_to_nine_members() {
     let etcd = |text: &str| worker(&NEEDED.replace("http://127.0.0.1:2379", text));
     let three = etcd("http://a-0.b:1,http://[::1]:2,http://10.0.0.1:3").unwrap();
     assert_eq!(three.process.etcd.len(), 3);
-    for wrong in ["a:1", "http://a", "http://a:0", "http://a:1/x", "http://:1", "http://a:1,"] {
+    for wrong in [
+        "a:1",
+        "http://a",
+        "http://a:0",
+        "http://a:1/x",
+        "http://:1",
+        "http://a:1,",
+    ] {
         assert_eq!(faults(etcd(wrong)).len(), 1, "{wrong}");
     }
     assert_eq!(faults(etcd(&vec!["http://a:1"; 10].join(","))).len(), 1);
@@ -147,7 +181,10 @@ fn etcd_has_one_to_nine_members() {
 #[test]
 fn the_folder_of_a_cluster_lies_in_the_home_folder() {
     let folder = |text: &str| dev(text).unwrap().data_dir.of("laptop");
-    assert_eq!(folder(""), std::path::Path::new("/home/zoe/.local/share/vectorsphere/laptop"));
+    assert_eq!(
+        folder(""),
+        std::path::Path::new("/home/zoe/.local/share/vectorsphere/laptop")
+    );
     assert_eq!(folder("--data-dir /x"), std::path::Path::new("/x"));
     let Line::Dev(homeless) = line("dev") else {
         panic!("not dev");

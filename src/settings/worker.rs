@@ -79,7 +79,10 @@ impl WorkerArgs {
         if let (Some(first), Some(most)) = (map, map_max)
             && first > most
         {
-            faults.add("--map-bytes-max", format!("{most} is less than --map-bytes, {first}"));
+            faults.add(
+                "--map-bytes-max",
+                format!("{most} is less than --map-bytes, {first}"),
+            );
         }
         let settings = (|| {
             Some(Worker {

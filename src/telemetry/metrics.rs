@@ -180,11 +180,21 @@ mod tests {
             .chain(Level::EACH.map(|level| level.describe().name))
             .chain(Timing::EACH.map(|timing| timing.describe().name))
             .collect();
-        let parts = ["gateway", "rpc", "master", "worker", "coordination", "process"];
+        let parts = [
+            "gateway",
+            "rpc",
+            "master",
+            "worker",
+            "coordination",
+            "process",
+        ];
         for name in &names {
             let rest = name.strip_prefix("vectorsphere_").unwrap();
             assert!(parts.iter().any(|part| rest.starts_with(part)), "{name}");
-            assert!(!name.ends_with("_total") && !name.ends_with("_seconds"), "{name}");
+            assert!(
+                !name.ends_with("_total") && !name.ends_with("_seconds"),
+                "{name}"
+            );
         }
         names.sort_unstable();
         let all = names.len();

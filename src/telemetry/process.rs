@@ -34,8 +34,12 @@ impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let info = [("role", self.role), ("version", env!("CARGO_PKG_VERSION"))];
         let help = "1, with the role and the version of this process";
-        let mut family =
-            encoder.encode_descriptor("vectorsphere_process_info", help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "vectorsphere_process_info",
+            help,
+            None,
+            MetricType::Gauge,
+        )?;
         ConstGauge::new(1_i64).encode(family.encode_family(&info)?)?;
 
         let help = "Memory in RAM: anonymous is its own, file and shared can be dropped or are \
@@ -50,8 +54,12 @@ impl Collector for ProcessCollector {
 
         if let Some(files) = open_files() {
             let name = "vectorsphere_process_open_files";
-            let metric =
-                encoder.encode_descriptor(name, "File descriptors in use", None, MetricType::Gauge)?;
+            let metric = encoder.encode_descriptor(
+                name,
+                "File descriptors in use",
+                None,
+                MetricType::Gauge,
+            )?;
             ConstGauge::new(files).encode(metric)?;
         }
 

@@ -81,7 +81,9 @@ async fn all_made(folder: &std::path::Path) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LIMIT, all).await.expect("the scripts run");
+    tokio::time::timeout(LIMIT, all)
+        .await
+        .expect("the scripts run");
 }
 
 #[tokio::test]
@@ -107,7 +109,9 @@ async fn who_ends_or_cannot_be_started_is_started_again() {
         while next(&mut scene.news).await != News::Ended(0) {}
         assert!(!is_there(master));
     };
-    let run = scene.children.run(async || requests(&mut scene.asked).await);
+    let run = scene
+        .children
+        .run(async || requests(&mut scene.asked).await);
     let (end, ()) = tokio::join!(run, story);
     assert_eq!(end, End::InOrder);
 }
@@ -129,10 +133,15 @@ async fn a_stop_ends_the_roles_one_after_the_other() {
         scene.ask.send(()).await.unwrap();
         while next(&mut scene.news).await != News::Ended(0) {}
     };
-    let run = scene.children.run(async || requests(&mut scene.asked).await);
+    let run = scene
+        .children
+        .run(async || requests(&mut scene.asked).await);
     let (end, ()) = tokio::join!(run, story);
     assert_eq!(end, End::InOrder);
-    assert_eq!(fs::read_to_string(&order).unwrap(), "gateway\nworker\nmaster\n");
+    assert_eq!(
+        fs::read_to_string(&order).unwrap(),
+        "gateway\nworker\nmaster\n"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +150,10 @@ async fn a_second_request_kills_who_does_not_listen() {
     let deaf = |role: Role| {
         let ready = folder.path().join(role.as_str());
         let ready = ready.display();
-        (role, format!("trap '' TERM; : > {ready}; while :; do read x; done"))
+        (
+            role,
+            format!("trap '' TERM; : > {ready}; while :; do read x; done"),
+        )
     };
     let mut scene = scene(ROLES.map(deaf).to_vec());
     let story = async {
@@ -149,7 +161,9 @@ async fn a_second_request_kills_who_does_not_listen() {
         scene.ask.send(()).await.unwrap();
         scene.ask.send(()).await.unwrap();
     };
-    let run = scene.children.run(async || requests(&mut scene.asked).await);
+    let run = scene
+        .children
+        .run(async || requests(&mut scene.asked).await);
     let (end, ()) = tokio::join!(run, story);
     assert_eq!(end, End::AtOnce);
     for _ in ROLES {

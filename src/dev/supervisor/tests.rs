@@ -74,7 +74,10 @@ fn who_keeps_dying_waits_longer_and_a_calm_minute_is_forgiven() {
         assert_eq!(scene.orders(), [Order::Start(2)]);
         scene.clock.advance(CALM - Duration::from_millis(1));
     }
-    assert!(longest > PAUSE_MOST / 2 && longest <= PAUSE_MOST, "{longest:?}");
+    assert!(
+        longest > PAUSE_MOST / 2 && longest <= PAUSE_MOST,
+        "{longest:?}"
+    );
     scene.clock.advance(Duration::from_millis(1));
     assert!(scene.dies(2) <= PAUSE_FIRST);
 }

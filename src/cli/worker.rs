@@ -1,0 +1,24 @@
+//! `vectorsphere worker`.
+
+use std::process::ExitCode;
+
+use crate::settings::WorkerArgs;
+
+use super::{process, refuse};
+
+pub(super) fn run(args: WorkerArgs) -> ExitCode {
+    let settings = match args.check() {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error.faults),
+    };
+    let rpc_listen = Some(settings.rpc_listen);
+    process::run(
+        &settings.process,
+        "worker",
+        rpc_listen,
+        |shell| async move {
+            shell.tasks.stopping().await;
+            Ok(())
+        },
+    )
+}
