@@ -9,7 +9,9 @@ mod ctl;
 mod dev;
 mod gateway;
 mod master;
+mod member;
 mod process;
+mod status;
 mod worker;
 
 use std::ffi::OsString;

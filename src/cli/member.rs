@@ -1,12 +1,11 @@
-//! What a gateway, a master and a worker have in common: a data folder, listeners, a place in the
-//! cluster, and an orderly end.
+//! What a gateway, a master and a worker have in common inside the shell: their probes, a place in
+//! the cluster, and an orderly end.
 //!
 //! A process serves its probes from its first moment and is ready once it has read the cluster from
 //! etcd. Etcd away at the start is waited for; etcd away later is nobody's end. The end of a process:
 //! not ready, out of the registry as draining, the requests it has are finished within a bound, and
 //! last its session, so that everything that hangs on it vanishes at once.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::clock::{Clock, SystemClock};
+use super::process::Shell;
+use crate::clock::Clock;
 use crate::coordination::mirror::Mirror;
 use crate::coordination::records::{
     CollectionRecord, LeadRecord, NameRecord, ServiceRecord, ServiceState, ShardRecord,
@@ -28,7 +28,7 @@ use crate::fault::{Fault, chain};
 use crate::ids::NodeId;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::probes::{Probes, Readiness};
-use crate::process::{Card, DataFolder, StopRequests, parent, write_atomically};
+use crate::process::{Card, DataFolder, write_atomically};
 use crate::resilience::backoff::Backoff;
 use crate::router::Maps;
 use crate::security::{ApiKeys, Gate, check_listen, tls};
@@ -46,9 +46,9 @@ const LATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A process that is set up and not yet part of the cluster.
 pub(super) struct Member {
     pub(super) role: &'static str,
-    pub(super) settings: Process,
-    pub(super) folder: DataFolder,
     pub(super) node: NodeId,
+    pub(super) folder: DataFolder,
+    pub(super) card: Card,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
     /// What serves requests; stops first.
@@ -57,9 +57,11 @@ pub(super) struct Member {
     pub(super) staying: Tasks,
     pub(super) gate: Gate,
     pub(super) tls: tls::Handle,
+    settings: Process,
     readiness: Arc<Mutex<Readiness>>,
     metrics: Metrics,
-    stop: StopRequests,
+    /// Told to stop by the shell.
+    shell: Tasks,
 }
 
 /// A process's place in the cluster.
@@ -71,41 +73,41 @@ pub(super) struct Place {
 }
 
 impl Member {
-    /// Sets a process up: its folder, its identity, its parent, its keys.
-    pub(super) async fn new(role: &'static str, settings: Process) -> anyhow::Result<Self> {
-        let clock = SystemClock::shared();
-        let entropy = Arc::new(Entropy::from_system());
-        let stop = match settings.end_with_parent {
-            Some(parent) => {
-                parent::end_with(parent.pid)?;
-                StopRequests::of_signals_and_input()?
-            },
-            None => StopRequests::of_signals()?,
-        };
-        let folder = DataFolder::open(&settings.data_dir, clock.as_ref()).await?;
-        let node = folder.identity(&entropy)?;
-        let keys = settings.api_key_file.as_deref().map(ApiKeys::load).transpose()?;
+    /// What the shell has set up, with the keys and certificates that its listeners need; the HTTP
+    /// listener, and that for gRPC at a role that has one.
+    pub(super) fn new(
+        role: &'static str,
+        shell: Shell,
+        settings: Process,
+    ) -> anyhow::Result<(Self, TcpListener, Option<TcpListener>)> {
+        let keys = settings
+            .api_key_file
+            .as_deref()
+            .map(ApiKeys::load)
+            .transpose()?;
         let tls = match &settings.tls {
             Some(files) => tls::Handle::from_files(&files.certificate, &files.key)?,
             None => tls::Handle::plain(),
         };
         check_listen(settings.listen, keys.as_ref(), &tls)?;
         let readiness = Readiness::NotReady("starting".to_owned());
-        Ok(Self {
+        let member = Self {
             role,
-            folder,
-            node,
-            metrics: Metrics::new(role, Arc::clone(&clock)),
-            clock,
-            entropy,
+            node: shell.node,
+            folder: shell.folder,
+            card: shell.card,
+            clock: shell.clock,
+            entropy: shell.entropy,
             serving: Tasks::new(),
             staying: Tasks::new(),
             gate: Gate::new(keys),
             tls,
-            readiness: Arc::new(Mutex::new(readiness)),
-            stop,
             settings,
-        })
+            readiness: Arc::new(Mutex::new(readiness)),
+            metrics: shell.metrics,
+            shell: shell.tasks,
+        };
+        Ok((member, shell.http, shell.rpc))
     }
 
     /// What the probes of this process ask.
@@ -113,40 +115,25 @@ impl Member {
         let (readiness, metrics) = (Arc::clone(&self.readiness), self.metrics.clone());
         Probes {
             readiness: Arc::new(move || {
-                readiness.lock().unwrap_or_else(PoisonError::into_inner).clone()
+                readiness
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()
             }),
             metrics: Arc::new(move || metrics.render()),
         }
     }
 
     pub(super) fn set_readiness(&self, readiness: Readiness) {
-        *self.readiness.lock().unwrap_or_else(PoisonError::into_inner) = readiness;
-    }
-
-    /// Binds a listener.
-    pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-        TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))
-    }
-
-    /// Writes down where the process can be found.
-    pub(super) fn show(&self, http: SocketAddr, rpc: Option<SocketAddr>) -> anyhow::Result<()> {
-        let card = Card {
-            name: self.settings.name.clone(),
-            role: self.role.to_owned(),
-            pid: std::process::id(),
-            node: self.node,
-            http_address: http.to_string(),
-            rpc_address: rpc.map(|rpc| rpc.to_string()),
-        };
-        card.write(self.folder.path()).context("write process.json")?;
-        let name = &self.settings.name;
-        tracing::info!(name, role = self.role, node = %self.node, %http, "process runs");
-        Ok(())
+        *self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = readiness;
     }
 
     /// Finds the cluster in etcd, however long that takes, and opens a session. `None` when the
     /// process is told to stop meanwhile.
-    pub(super) async fn join(&mut self) -> anyhow::Result<Option<Place>> {
+    pub(super) async fn join(&self) -> anyhow::Result<Option<Place>> {
         let settings = &self.settings;
         let keys = Keys::new(&settings.prefix, &settings.namespace, &settings.cluster);
         let etcd = Etcd::connect(&settings.etcd, Arc::clone(&self.entropy)).await?;
@@ -160,11 +147,15 @@ impl Member {
                 Err(error) => error,
             };
             let why = format!("waits for etcd: {}", chain(&error));
-            tracing::warn!(code = error.code(), error = chain(&error), "etcd is waited for");
+            tracing::warn!(
+                code = error.code(),
+                error = chain(&error),
+                "etcd is waited for"
+            );
             self.set_readiness(Readiness::NotReady(why));
             tokio::select! {
                 () = tokio::time::sleep(backoff.next(&self.entropy)) => {},
-                _reason = self.stop.next() => return Ok(None),
+                () = self.shell.stopping() => return Ok(None),
             }
         };
         if remembered.is_none() {
@@ -177,7 +168,12 @@ impl Member {
             Arc::clone(&self.entropy),
             &self.staying,
         );
-        Ok(Some(Place { etcd, keys, cluster_uid, session }))
+        Ok(Some(Place {
+            etcd,
+            keys,
+            cluster_uid,
+            session,
+        }))
     }
 
     /// A mirror of a prefix.
@@ -211,7 +207,7 @@ impl Member {
     }
 
     /// Waits for a mirror's first list. False when the process is told to stop meanwhile.
-    pub(super) async fn listed<T>(&mut self, mirror: &Mirror<T>) -> bool
+    pub(super) async fn listed<T>(&self, mirror: &Mirror<T>) -> bool
     where
         T: serde::de::DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
     {
@@ -225,26 +221,21 @@ impl Member {
                         self.set_readiness(Readiness::NotReady(why));
                     },
                 },
-                _reason = self.stop.next() => return false,
+                () = self.shell.stopping() => return false,
             }
         }
     }
 
     /// Enters the registry as serving.
-    pub(super) fn register(
-        &self,
-        place: &Place,
-        http: SocketAddr,
-        rpc: Option<SocketAddr>,
-    ) -> Registration {
+    pub(super) fn register(&self, place: &Place) -> Registration {
         let record = ServiceRecord {
             v: 1,
             node: self.node,
-            name: self.settings.name.clone(),
+            name: self.card.name.clone(),
             role: self.role.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            rpc_address: rpc.map(|rpc| rpc.to_string()).unwrap_or_default(),
-            http_address: http.to_string(),
+            rpc_address: self.card.rpc_address.clone().unwrap_or_default(),
+            http_address: self.card.http_address.clone(),
             state: ServiceState::Serving,
             since_ms: self.clock.wall_ms(),
             incarnation: self.entropy.uuid(),
@@ -258,39 +249,30 @@ impl Member {
         )
     }
 
-    /// Waits until the process is told to stop, then ends it in order. A second request ends it at
-    /// once.
-    pub(super) async fn run_until_stopped(
-        mut self,
+    /// Serves until the shell says to stop, then leaves in order: out of the registry, requests, and
+    /// last the session.
+    pub(super) async fn stay(
+        self,
         place: Option<Place>,
         registration: Option<Registration>,
     ) -> anyhow::Result<()> {
-        if place.is_some() {
-            let reason = self.stop.next().await;
-            tracing::info!(?reason, "process stops");
-        }
+        self.shell.stopping().await;
         self.set_readiness(Readiness::NotReady("stopping".to_owned()));
         if let Some(registration) = &registration {
             registration.set_state(ServiceState::Draining);
         }
-        let ending = async {
-            self.serving.stop();
-            if !self.serving.join(DRAIN_TIMEOUT).await {
-                tracing::warn!("requests were still running at the end of the drain");
-            }
-            self.staying.stop();
-            if let Some(place) = &place
-                && let Err(error) = place.session.close().await
-            {
-                tracing::warn!(error = chain(&error), "the session ends by itself");
-            }
-            if !self.staying.join(LATE_TIMEOUT).await {
-                tracing::warn!("some tasks did not end");
-            }
-        };
-        tokio::select! {
-            () = ending => {},
-            _again = self.stop.next() => tracing::warn!("asked again: ending at once"),
+        self.serving.stop();
+        if !self.serving.join(DRAIN_TIMEOUT).await {
+            tracing::warn!("requests were still running at the end of the drain");
+        }
+        self.staying.stop();
+        if let Some(place) = &place
+            && let Err(error) = place.session.close().await
+        {
+            tracing::warn!(error = chain(&error), "the session ends by itself");
+        }
+        if !self.staying.join(LATE_TIMEOUT).await {
+            tracing::warn!("some tasks did not end");
         }
         Ok(())
     }
@@ -304,7 +286,9 @@ fn read_uid(folder: &Path) -> anyhow::Result<Option<Uuid>> {
     match fs_err::read_to_string(&file) {
         Ok(text) => {
             let uid = Uuid::try_parse(text.trim());
-            Ok(Some(uid.with_context(|| format!("{} does not hold a UUID", file.display()))?))
+            Ok(Some(uid.with_context(|| {
+                format!("{} does not hold a UUID", file.display())
+            })?))
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
