@@ -92,4 +92,4 @@ fn is_service_link(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

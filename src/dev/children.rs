@@ -177,8 +177,9 @@ impl<L: Launch> Children<L> {
     }
 
     async fn tell(&self, news: News) {
-        // Nobody listens any more only when everything ends.
-        drop(self.news.send(news).await);
+        if self.news.send(news).await.is_err() {
+            tracing::debug!(?news, "nobody follows the components");
+        }
     }
 
     fn signal(&self, number: usize, signal: Signal) {

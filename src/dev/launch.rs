@@ -120,21 +120,11 @@ const fn routing_word(routing: crate::crd::v1alpha1::Routing) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::dev::prepare;
-    use crate::settings::{
-        DataDir, EndWithParent, GatewayArgs, LogFormat, Logging, MasterArgs, WorkerArgs,
-    };
-    use crate::topology::LAPTOP_SAMPLE;
-
-    #[derive(Debug, Parser)]
-    enum Line {
-        Gateway(GatewayArgs),
-        Master(MasterArgs),
-        Worker(WorkerArgs),
-    }
+    use crate::settings::tests::Line;
+    use crate::settings::{DataDir, EndWithParent, LogFormat, Logging};
+    use crate::topology::{LAPTOP_SAMPLE, manifest};
 
     fn binary() -> Binary {
         let settings = Dev {
@@ -163,12 +153,10 @@ mod tests {
             "  gateway:\n    replicas: 1",
             "  gateway:\n    replicas: 2\n    routing: ViaMaster",
         );
-        let manifest = crate::topology::manifest::check(&sample).unwrap();
+        let manifest = manifest::check(&sample).unwrap();
         let mut listening = Vec::new();
         for component in prepare::plan_for(&manifest, Vec::new()).components {
-            let mut line = binary().arguments(&component);
-            line.insert(0, "vectorsphere".into());
-            let process = match Line::try_parse_from(line).unwrap() {
+            let process = match Line::of(binary().arguments(&component)) {
                 Line::Gateway(args) => {
                     let gateway = args.check().unwrap();
                     assert_eq!(gateway.routing.as_str(), "ViaMaster");
@@ -176,6 +164,7 @@ mod tests {
                 },
                 Line::Master(args) => args.check().unwrap().process,
                 Line::Worker(args) => args.check().unwrap().process,
+                other @ Line::Dev(_) => panic!("{other:?}"),
             };
             assert_eq!(process.name, component.name);
             assert_eq!(process.data_dir, Path::new("/data").join(&component.name));

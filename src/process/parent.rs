@@ -54,8 +54,9 @@ pub(super) fn input_end() -> Result<oneshot::Receiver<()>, Error> {
                 Err(_) => break,
             }
         }
-        // Nobody listens any more: the process is ending anyway.
-        drop(end.send(()));
+        if end.send(()).is_err() {
+            tracing::debug!("input ended while the process was ending");
+        }
     };
     std::thread::Builder::new()
         .name("input-end".to_owned())

@@ -1,22 +1,32 @@
 //! Settings are read through the command line's own parser, as texts.
 
+use std::ffi::OsString;
+
 use clap::Parser;
 
 use super::*;
 
+/// A command line as the binary reads it.
 #[derive(Debug, Parser)]
-enum Line {
+pub(crate) enum Line {
     Gateway(GatewayArgs),
     Master(MasterArgs),
     Worker(WorkerArgs),
     Dev(DevArgs),
 }
 
+impl Line {
+    /// The line with these words after the program's name.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Self {
+        let program = std::iter::once(OsString::from("vectorsphere"));
+        Self::try_parse_from(program.chain(words)).unwrap()
+    }
+}
+
 const NEEDED: &str = "--name=w-0 --data-dir /d --etcd http://127.0.0.1:2379 --cluster laptop";
 
 fn line(text: &str) -> Line {
-    let words = std::iter::once("vectorsphere").chain(text.split_whitespace());
-    Line::try_parse_from(words).unwrap()
+    Line::of(text.split_whitespace().map(OsString::from))
 }
 
 fn worker(text: &str) -> Result<Worker, Error> {

@@ -1,5 +1,6 @@
 //! The real binary, as a user runs it: whole clusters on this machine, killed and started again.
 
 mod demo;
+mod dev;
 mod kill;
 mod spine;
