@@ -454,10 +454,11 @@ mod tests {
         let endpoints = endpoints.map(str::to_owned);
         let entropy = Arc::new(Entropy::from_seed(1));
         let etcd = Etcd::connect(&endpoints, entropy).await.unwrap();
+        let shared = etcd.clone();
         assert_eq!(etcd.member().0, 0);
         etcd.leave(0);
         etcd.leave(0);
-        assert_eq!(etcd.clone().member().0, 1);
+        assert_eq!(shared.member().0, 1);
         etcd.leave(1);
         etcd.leave(2);
         assert_eq!(etcd.member().0, 0);

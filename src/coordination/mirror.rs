@@ -131,11 +131,11 @@ impl<T: Send + Sync + 'static> Mirror<T> {
             wanted: watch::Sender::new(Revision(0)),
         });
         let running = Arc::clone(&mirror);
-        let stopping = tasks.stopping();
+        let stop = tasks.clone();
         tasks.spawn("mirror", async move {
             tokio::select! {
-                () = stopping => {},
-                () = running.run(replica) => {},
+                () = stop.stopping() => {},
+                () = running.run(replica, &stop) => {},
             }
         });
         mirror
@@ -227,9 +227,9 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         }
     }
 
-    async fn run(&self, mut replica: Replica<T>) {
+    async fn run(&self, mut replica: Replica<T>, stop: &Tasks) {
         let mut failures = 0;
-        loop {
+        while !stop.is_stopping() {
             let Err(error) = self.follow(&mut replica, &mut failures).await;
             self.note_failure(&error);
             tokio::time::sleep(self.etcd.delay(BACKOFF, failures)).await;
@@ -316,10 +316,12 @@ impl<T: Send + Sync + 'static> Mirror<T> {
     }
 
     fn note_failure(&self, error: &Error) {
-        let condition = match error {
-            Error::WentBack { .. } => Condition::Refused,
-            _ if self.health().condition == Condition::Starting => Condition::Starting,
-            _ => Condition::Cut,
+        let condition = if matches!(error, Error::WentBack { .. }) {
+            Condition::Refused
+        } else if self.condition() == Condition::Starting {
+            Condition::Starting
+        } else {
+            Condition::Cut
         };
         let before = std::mem::replace(&mut self.lock().condition, condition);
         let (prefix, error) = (&self.prefix, fault::chain(error));

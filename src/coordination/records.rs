@@ -73,7 +73,9 @@ pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
     }
     let fields = match serde_json::to_value(record).map_err(Error::Malformed)? {
         Value::Object(fields) => fields,
-        _ => return Err(not_an_object()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            return Err(not_an_object());
+        },
     };
     let bytes = serde_json::to_vec(&Versioned {
         v: VERSION,

@@ -160,7 +160,7 @@ impl Session {
 impl Inner {
     async fn run(&self) {
         let mut failures = 0;
-        loop {
+        while !self.closed.is_cancelled() {
             let renewal = self.lock().next_renewal();
             let step = match renewal {
                 None => self.grant().await,

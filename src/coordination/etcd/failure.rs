@@ -58,7 +58,15 @@ impl Failure {
             ClientError::InvalidArgs(_)
             | ClientError::InvalidUri(_)
             | ClientError::InvalidMetadataValue(_) => (Fate::Refused(Kind::Internal), None),
-            _ => (Fate::Unknown, None),
+            ClientError::LeaseKeepAliveError(_)
+            | ClientError::TransportError(_)
+            | ClientError::IoError(_)
+            | ClientError::WatchError(_)
+            | ClientError::Utf8Error(_)
+            | ClientError::ElectError(_)
+            | ClientError::EndpointError(_)
+            | ClientError::EndpointsNotManaged
+            | ClientError::Internal(_) => (Fate::Unknown, None),
         };
         Self {
             fate,

@@ -64,11 +64,14 @@ impl History {
 }
 
 /// What a reader must see: for each key that exists, the last value of its life that parses.
-fn model(history: &History, readable_since: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+fn model(history: &History, shown: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     history
         .now
         .keys()
-        .filter_map(|key| Some((key[PREFIX.len()..].to_owned(), *readable_since.get(key)?)))
+        .filter_map(|key| {
+            let rest = key.strip_prefix(PREFIX).unwrap();
+            Some((rest.to_owned(), *shown.get(key)?))
+        })
         .collect()
 }
 

@@ -1,0 +1,282 @@
+//! Mirrors: equal to etcd after any trouble, never older than they say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::CompactionOptions;
+use vectorsphere::clock::SystemClock;
+use vectorsphere::coordination::mirror::{Condition, STALE_AFTER};
+use vectorsphere::coordination::{Change, Error, Etcd, Mirror, Transaction, records};
+use vectorsphere::entropy::Entropy;
+use vectorsphere::ids::Revision;
+use vectorsphere::tasks::Tasks;
+
+use super::proxy::Proxy;
+use super::server::Server;
+use super::{LIMIT, client, eventually, now, within};
+
+const PREFIX: &str = "/m/";
+
+fn text(_rest: &str, bytes: &[u8]) -> Result<String, records::Error> {
+    serde_json::from_slice(bytes).map_err(records::Error::Malformed)
+}
+
+fn mirror(etcd: &Etcd, tasks: &Tasks) -> Arc<Mirror<String>> {
+    Mirror::start(etcd, PREFIX, text, SystemClock::shared(), tasks)
+}
+
+fn seen(mirror: &Mirror<String>) -> BTreeMap<String, (String, Revision)> {
+    let view = mirror.view();
+    let entries = view.iter().map(|(rest, held)| {
+        let value = (*held.value).clone();
+        (rest.to_owned(), (value, held.mod_revision))
+    });
+    entries.collect()
+}
+
+async fn stored(etcd: &Etcd) -> BTreeMap<String, (String, Revision)> {
+    let listing = etcd.list(PREFIX).await.unwrap();
+    let entries = listing.entries.into_iter().map(|entry| {
+        let value = text("", &entry.value).unwrap();
+        let rest = entry.key.strip_prefix(PREFIX).unwrap().to_owned();
+        (rest, (value, entry.mod_revision))
+    });
+    entries.collect()
+}
+
+/// Random writes, deletes and deletions of the whole prefix.
+async fn scribble(etcd: &Etcd, entropy: &Entropy, transactions: usize) -> Revision {
+    let mut revision = Revision(0);
+    for _ in 0..transactions {
+        let mut txn = Transaction::new();
+        let wipe = entropy.fraction() < 0.02;
+        if wipe {
+            txn = txn.change(Change::DeletePrefix(PREFIX.to_owned()));
+        }
+        for key in 0..if wipe { 0 } else { 40 } {
+            let key = format!("{PREFIX}{key}");
+            let draw = entropy.fraction();
+            if draw < 0.05 {
+                txn = txn.put(key, format!("\"{draw}\""));
+            } else if draw < 0.08 {
+                txn = txn.delete(key);
+            }
+        }
+        if !txn.is_empty() {
+            revision = etcd.transact(&txn).await.unwrap().revision;
+        }
+    }
+    revision
+}
+
+/// Cut off again and again, with writes and compaction meanwhile; and etcd itself killed and
+/// restarted: in the end the mirror is what etcd holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_equals_etcd_after_cuts_compaction_and_a_crash() {
+    let server = Server::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let tasks = Tasks::new();
+    let direct = client(&[server.endpoint()]).await;
+    let mirror = mirror(&client(&[proxy.endpoint()]).await, &tasks);
+    let entropy = Entropy::from_seed(20);
+    mirror.ready(within(LIMIT)).await.unwrap();
+    for round in 0..6 {
+        scribble(&direct, &entropy, 50).await;
+        proxy.cut();
+        let cut = || async { mirror.condition() == Condition::Cut };
+        eventually("the cut to be noticed", LIMIT, cut).await;
+        let before = seen(&mirror);
+        assert!(mirror.is_stale());
+        let revision = scribble(&direct, &entropy, 50).await;
+        let compacted = CompactionOptions::new().with_physical();
+        let mut raw = server.raw().await;
+        raw.compact(revision.0, Some(compacted)).await.unwrap();
+        assert_eq!(
+            seen(&mirror),
+            before,
+            "nothing is cleared while it is cut off"
+        );
+        if round % 3 == 2 {
+            server.kill();
+            server.run().await;
+        }
+        proxy.heal();
+        mirror.wait_until(revision, within(LIMIT)).await.unwrap();
+        assert_eq!(seen(&mirror), stored(&direct).await, "round {round}");
+        assert!(!mirror.is_stale());
+    }
+    tasks.stop();
+    assert!(tasks.join(LIMIT).await);
+}
+
+/// A view holds every write that came before the refresh, whoever made it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_sees_every_earlier_write() {
+    let server = Server::start().await;
+    let tasks = Tasks::new();
+    let other = client(&[server.endpoint()]).await;
+    let mirror = mirror(&client(&[server.endpoint()]).await, &tasks);
+    mirror.ready(within(LIMIT)).await.unwrap();
+    let mut took = Vec::new();
+    for n in 0..300 {
+        // Every other write is outside the prefix: only an answer about progress can tell of it.
+        let prefix = if n % 2 == 0 { PREFIX } else { "/other/" };
+        let put = Transaction::new().put(format!("{prefix}x"), format!("\"{n}\""));
+        let revision = other.transact(&put).await.unwrap().revision;
+        let began = now();
+        mirror.refresh(within(LIMIT)).await.unwrap();
+        took.push(now().since(began));
+        assert!(mirror.revision() >= revision);
+        let shown = mirror.view().get("x").map(|held| (*held.value).clone());
+        assert_eq!(shown, Some((n - n % 2).to_string()));
+    }
+    took.sort();
+    assert!(
+        took[150] < Duration::from_millis(50),
+        "{:?} {:?}",
+        took[150],
+        took[297]
+    );
+    tasks.stop();
+}
+
+/// etcd is there but silent (SIGSTOP): known within a pulse and its silence, served on, and over as
+/// soon as it answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_known_and_survived() {
+    let server = Server::start().await;
+    let tasks = Tasks::new();
+    let etcd = client(&[server.endpoint()]).await;
+    let put = Transaction::new().put("/m/x", "\"1\"");
+    etcd.transact(&put).await.unwrap();
+    let mirror = mirror(&etcd, &tasks);
+    mirror.ready(within(LIMIT)).await.unwrap();
+    assert!(!mirror.is_stale());
+    server.pause();
+    let stale = || async { mirror.is_stale() };
+    let noticed = eventually("staleness", STALE_AFTER, stale).await;
+    let late = mirror.refresh(within(Duration::from_millis(100))).await;
+    assert!(
+        matches!(late, Err(Error::DeadlinePassed { .. })),
+        "{late:?}"
+    );
+    assert_eq!(mirror.view().get("x").map(|held| held.value.len()), Some(1));
+    server.resume();
+    let fresh = || async { !mirror.is_stale() };
+    let back = eventually("freshness", LIMIT, fresh).await;
+    assert!(
+        noticed <= STALE_AFTER && back < Duration::from_secs(8),
+        "{noticed:?} {back:?}"
+    );
+    tasks.stop();
+}
+
+/// A mirror starts while there is no etcd, and is ready once there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_starts_without_etcd() {
+    let server = Server::stopped();
+    let tasks = Tasks::new();
+    let mirror = mirror(&client(&[server.endpoint()]).await, &tasks);
+    let early = mirror.ready(within(Duration::from_millis(200))).await;
+    assert!(
+        matches!(early, Err(Error::DeadlinePassed { .. })),
+        "{early:?}"
+    );
+    assert_eq!(
+        (mirror.condition(), mirror.age()),
+        (Condition::Starting, None)
+    );
+    server.run().await;
+    mirror.ready(within(LIMIT)).await.unwrap();
+    assert_eq!(mirror.condition(), Condition::Following);
+    assert!(mirror.view().entries.is_empty());
+    tasks.stop();
+}
+
+/// etcd comes back without its data: what it shows is refused, and what was known is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_that_lost_its_data_is_refused() {
+    let server = Server::start().await;
+    let tasks = Tasks::new();
+    let etcd = client(&[server.endpoint()]).await;
+    let mirror = mirror(&etcd, &tasks);
+    let revision = scribble(&etcd, &Entropy::from_seed(3), 40).await;
+    mirror.wait_until(revision, within(LIMIT)).await.unwrap();
+    let before = seen(&mirror);
+    assert!(!before.is_empty());
+    server.kill();
+    server.wipe();
+    server.run().await;
+    let refused = || async { mirror.condition() == Condition::Refused };
+    eventually("the refusal", LIMIT, refused).await;
+    assert_eq!(seen(&mirror), before);
+    assert!(mirror.is_stale());
+    tasks.stop();
+}
+
+/// Whoever watches from a revision that etcd has compacted is told, at once, in place of waiting on a
+/// stream that stays open for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compacted_watch_is_an_error() {
+    let server = Server::start().await;
+    let etcd = client(&[server.endpoint()]).await;
+    let first = etcd
+        .transact(&Transaction::new().put("/m/x", "1"))
+        .await
+        .unwrap();
+    let last = scribble(&etcd, &Entropy::from_seed(5), 30).await;
+    server.raw().await.compact(last.0, None).await.unwrap();
+    let told = tokio::time::timeout(LIMIT, async {
+        let mut watch = etcd.watch(PREFIX, first.revision).await?;
+        watch.next().await
+    });
+    let told = told.await.expect("an answer");
+    assert!(matches!(told, Err(Error::Compacted)), "{told:?}");
+}
+
+/// A value that no reader understands leaves the last good one; a change to a large part at once
+/// arrives whole although etcd sends it in pieces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_values_and_large_revisions_arrive_whole() {
+    let server = Server::start().await;
+    let tasks = Tasks::new();
+    let etcd = client(&[server.endpoint()]).await;
+    let mirror = mirror(&etcd, &tasks);
+    mirror.ready(within(LIMIT)).await.unwrap();
+    etcd.transact(&Transaction::new().put("/m/x", "\"good\""))
+        .await
+        .unwrap();
+    let odd = etcd
+        .transact(&Transaction::new().put("/m/x", "{odd"))
+        .await
+        .unwrap();
+    mirror
+        .wait_until(odd.revision, within(LIMIT))
+        .await
+        .unwrap();
+    assert_eq!(mirror.unreadable(), 1);
+    assert_eq!(mirror.view().get("x").unwrap().value.as_str(), "good");
+
+    // 100 keys on one lease, 6 MB of history in all, and then all of them gone at one revision.
+    let (lease, _ttl) = etcd.lease_grant(Duration::from_secs(60)).await.unwrap();
+    let long = format!("\"{}\"", "x".repeat(60_000));
+    let mut last = odd.revision;
+    for page in 0..5 {
+        let put = (0..20).fold(Transaction::new(), |put, n| {
+            put.put_leased(format!("/m/big/{page}/{n}"), long.as_str(), lease)
+        });
+        last = etcd.transact(&put).await.unwrap().revision;
+    }
+    mirror.wait_until(last, within(LIMIT)).await.unwrap();
+    assert_eq!(mirror.view().entries.len(), 101);
+    let mut changes = mirror.changes();
+    changes.mark_unchanged();
+    etcd.lease_revoke(lease).await.unwrap();
+    tokio::time::timeout(LIMIT, changes.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(mirror.view().entries.len(), 1, "all at once");
+    tasks.stop();
+}
