@@ -5,7 +5,7 @@
 //! moves all calls to the next member at once, without a delay, and a delay comes only when every
 //! member has failed.
 //!
-//! A call is tried [`TRIES`] times, each at most [`TRY_TIMEOUT`], so it answers within seven seconds;
+//! A call is tried three times, each at most two seconds, so it answers within seven seconds;
 //! a caller with less time drops it (reads may be dropped at any await, a dropped write may still be
 //! applied). Three tries reach a live member of any cluster up to five that has a quorum. Whether a
 //! failed call is tried again depends on what is known of it (`failure.rs`): what was certainly not

@@ -14,7 +14,8 @@
 //!
 //! It stops with [`Session::close`], which revokes the lease so that everyone sees the process leave
 //! at once; a process that ends without it is seen to leave after the time to live. Hand it tasks
-//! that are told to stop last: a draining process still needs its lease.
+//! that are told to stop last: a draining process still needs its lease. When they stop, nobody renews
+//! it, so the session is suspect at once.
 
 mod machine;
 
@@ -79,6 +80,8 @@ impl Session {
                 () = stopping => {},
                 () = running.run() => {},
             }
+            running.lock().abandon();
+            running.announce();
         });
         Self { inner }
     }
@@ -132,12 +135,7 @@ impl Session {
     /// by itself.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.closed.cancel();
-        let lease = {
-            let mut machine = self.inner.lock();
-            let lease = machine.standing().lease;
-            machine.lost();
-            lease
-        };
+        let lease = self.inner.lock().close();
         self.inner.announce();
         let Some(lease) = lease else { return Ok(()) };
         tokio::time::timeout(CLOSE_TIMEOUT, self.inner.etcd.lease_revoke(lease))

@@ -42,6 +42,7 @@ impl Standing {
 pub(super) struct Machine {
     lease: Option<Granted>,
     suspect: bool,
+    closed: bool,
     epoch: u64,
 }
 
@@ -85,6 +86,10 @@ impl Machine {
 
     /// etcd granted a lease, asked for at `sent`.
     pub(super) fn granted(&mut self, id: LeaseId, ttl: Duration, sent: Moment, now: Moment) {
+        if self.closed {
+            // Its answer was under way. Nothing hangs on it, and it ends by itself.
+            return;
+        }
         self.epoch = self.epoch.saturating_add(1);
         self.lease = Some(Granted {
             id,
@@ -107,7 +112,7 @@ impl Machine {
     pub(super) fn acknowledged(&mut self, sent: Moment, now: Moment) {
         if let Some(lease) = &mut self.lease {
             lease.live_until = lease.live_until.max(certain(sent, lease.ttl));
-            self.suspect = now >= lease.live_until;
+            self.suspect = self.closed || now >= lease.live_until;
         }
     }
 
@@ -115,6 +120,20 @@ impl Machine {
     pub(super) fn lost(&mut self) {
         self.lease = None;
         self.suspect = false;
+    }
+
+    /// Nobody renews the lease any more.
+    pub(super) fn abandon(&mut self) {
+        self.closed = true;
+        self.suspect = true;
+    }
+
+    /// The lease is given up by the process itself, for good; says which one that was.
+    pub(super) fn close(&mut self) -> Option<LeaseId> {
+        self.closed = true;
+        let lease = self.lease.map(|lease| lease.id);
+        self.lost();
+        lease
     }
 
     /// Time passes. Only an acknowledgement makes a suspect session certain again.
@@ -212,6 +231,21 @@ mod tests {
             Phase::Suspect,
             "granted too long ago"
         );
+    }
+
+    #[test]
+    fn what_arrives_after_the_end_revives_nothing() {
+        let clock = ManualClock::default();
+        let mut machine = Machine::default();
+        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        machine.abandon();
+        machine.acknowledged(clock.now(), clock.now());
+        assert_eq!(machine.standing().phase, Phase::Suspect);
+        assert!(!machine.is_live(clock.now()));
+        assert_eq!(machine.close(), Some(LeaseId(7)));
+        machine.granted(LeaseId(8), TTL, clock.now(), clock.now());
+        assert_eq!(machine.standing().phase, Phase::Lost);
+        assert_eq!(machine.close(), None);
     }
 
     #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcd_client::CompactionOptions;
 use vectorsphere::clock::SystemClock;
+use vectorsphere::coordination::etcd::Notice;
 use vectorsphere::coordination::mirror::{Condition, STALE_AFTER};
 use vectorsphere::coordination::{Change, Error, Etcd, Mirror, Transaction, records};
 use vectorsphere::entropy::Entropy;
@@ -172,6 +173,26 @@ async fn silence_is_known_and_survived() {
     tasks.stop();
 }
 
+/// Connections that are half open, as after a router lost its state: no error ever comes, and yet the
+/// mirror is up to date again within two heartbeats of the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_connections_are_left() {
+    let server = Server::start().await;
+    let proxy = Proxy::to(server.endpoint()).await;
+    let tasks = Tasks::new();
+    let direct = client(&[server.endpoint()]).await;
+    let mirror = mirror(&client(&[proxy.endpoint()]).await, &tasks);
+    mirror.ready(within(LIMIT)).await.unwrap();
+    proxy.freeze();
+    let revision = scribble(&direct, &Entropy::from_seed(8), 10).await;
+    let began = now();
+    mirror.wait_until(revision, within(LIMIT)).await.unwrap();
+    let took = now().since(began);
+    assert!(took < Duration::from_secs(16), "{took:?}");
+    assert_eq!(seen(&mirror), stored(&direct).await);
+    tasks.stop();
+}
+
 /// A mirror starts while there is no etcd, and is ready once there is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_starts_without_etcd() {
@@ -270,6 +291,14 @@ async fn odd_values_and_large_revisions_arrive_whole() {
     }
     mirror.wait_until(last, within(LIMIT)).await.unwrap();
     assert_eq!(mirror.view().entries.len(), 101);
+    // Who catches up on all of it is sent pieces, and still sees no part of a revision.
+    let from = Revision(odd.revision.0 + 1);
+    let mut watch = etcd.watch(PREFIX, from).await.unwrap();
+    let caught_up = tokio::time::timeout(LIMIT, watch.next()).await.unwrap();
+    let Ok(Notice::Changed(batch)) = caught_up else {
+        panic!("{caught_up:?}");
+    };
+    assert_eq!((batch.events.len(), batch.revision), (100, last));
     let mut changes = mirror.changes();
     changes.mark_unchanged();
     etcd.lease_revoke(lease).await.unwrap();
