@@ -285,7 +285,7 @@ mod tests {
             PointId::Uuid(uuid),
         ]
         .map(|id| id.slot().0);
-        assert_eq!(slots, [0, 0, 0, 0, 0]);
+        assert_eq!(slots, [836, 165, 1226, 2649, 2427]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod ids;
 pub mod limits;
 pub mod query;
+pub mod rows;
 pub mod vector;
 
 // Layer 1: plumbing.

@@ -1,1 +1,149 @@
-//! (to come)
+//! The master: decides what exists and who serves it, and tells what the cluster does.
+//!
+//! Several masters may run; one leads. Only the leader changes records, every change in a
+//! transaction that holds only while its term does, so that a leader that was deposed without
+//! knowing writes nothing. Every master answers what the state is, and routes for gateways that want
+//! it (`routing: ViaMaster`), leading or not.
+//!
+//! A change that takes several steps writes down first what it is about to do, so that the next
+//! leader finishes it or takes it back ([`collections`]). Nothing here is kept that a restart loses.
+
+mod admin_api;
+mod collections;
+mod create;
+mod route_api;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::coordination::election::{Election, Leadership};
+use crate::coordination::mirror::Mirror;
+use crate::coordination::records::ServiceRecord;
+use crate::coordination::{Etcd, Keys};
+use crate::entropy::Entropy;
+use crate::limits::RPC_MESSAGE_BYTES_MAX;
+use crate::router::{FanOut, Maps};
+use crate::rpc::proto::admin_service_server::AdminServiceServer;
+use crate::rpc::proto::router_service_server::RouterServiceServer;
+use crate::rpc::{self, Channels};
+use crate::tasks::Tasks;
+
+use collections::Collections;
+
+/// How often a leader looks for changes that were left half done.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a master is made of; the command line puts it together.
+#[derive(Debug)]
+pub struct Parts {
+    /// The coordination service.
+    pub etcd: Etcd,
+    /// The keys of this cluster.
+    pub keys: Keys,
+    /// The mirrors that routing reads.
+    pub maps: Maps,
+    /// The masters that are alive.
+    pub masters: Arc<Mirror<ServiceRecord>>,
+    /// The gateways that are alive.
+    pub gateways: Arc<Mirror<ServiceRecord>>,
+    /// This master's candidacy.
+    pub election: Election,
+    /// Identifies the cluster.
+    pub cluster_uid: uuid::Uuid,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub entropy: Arc<Entropy>,
+    /// What it spawns.
+    pub tasks: Tasks,
+}
+
+/// Starts serving on the listener. Returns at once; ends with the tasks.
+///
+/// # Errors
+/// When the listener has no address.
+pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
+    let channels = Arc::new(Channels::default());
+    let Parts {
+        etcd,
+        keys,
+        maps,
+        masters,
+        gateways,
+        election,
+        cluster_uid,
+        clock,
+        entropy,
+        tasks,
+    } = parts;
+    let fan_out = FanOut::new(
+        maps.clone(),
+        Arc::clone(&channels),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+    );
+    let election = Arc::new(election);
+    let collections = Arc::new(Collections {
+        etcd,
+        keys,
+        maps: maps.clone(),
+        channels: Arc::clone(&channels),
+        clock: Arc::clone(&clock),
+        entropy,
+        changing: tokio::sync::Mutex::new(()),
+    });
+    let state = state::State {
+        maps: maps.clone(),
+        masters,
+        gateways,
+        election: Arc::clone(&election),
+        channels,
+        clock: Arc::clone(&clock),
+        cluster_uid,
+    };
+    let admin = admin_api::Admin {
+        collections: Arc::clone(&collections),
+        election: Arc::clone(&election),
+        state,
+        tasks: tasks.clone(),
+    };
+    let route = route_api::Route {
+        maps,
+        fan_out,
+        clock,
+    };
+    let routes = tonic::service::Routes::new(
+        AdminServiceServer::new(admin)
+            .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
+    )
+    .add_service(
+        RouterServiceServer::new(route)
+            .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
+    );
+    rpc::server::serve(listener, routes, &tasks)?;
+    let stop = tasks.clone();
+    tasks.spawn("collection-repair", repair(collections, election, stop));
+    Ok(())
+}
+
+/// Finishes or takes back, while this master leads, what an earlier leader left half done.
+async fn repair(collections: Arc<Collections>, election: Arc<Election>, tasks: Tasks) {
+    let mut leadership = election.leadership();
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        if let Leadership::Leader { term } = now {
+            collections.repair(term).await;
+        }
+        tokio::select! {
+            () = tasks.stopping() => return,
+            changed = leadership.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(REPAIR_INTERVAL) => {},
+        }
+    }
+}

@@ -1,1 +1,1 @@
-//! (to come)
+//! The worker (to come).

@@ -1,349 +1,350 @@
-//! The leader of the masters, on plain keys: etcd's own election service hands out leaderships that
-//! do not exist.
+//! Which master leads.
 //!
-//! Whoever makes `lead/master`, on its session's lease, leads; the key's create revision is the term,
-//! so terms grow and no two are alike. [`term_guard`] goes into every control write: what a leader
-//! writes after its term is refused by etcd, whatever the leader believes. That guard is the safety;
-//! everything else here only makes beliefs few and short-lived:
+//! The leader holds `lead/master`, made on its session's lease by a transaction that wants the key
+//! absent. The key's create revision is the term, so terms grow and no two are alike; every control
+//! write carries [`term_guard`], so that whoever merely believes to lead writes nothing. That guard is
+//! the safety. What else is here makes beliefs few and short:
 //!
-//! * a candidate believes that it leads only after it has read the key back and found itself and its
-//!   own lease there, so an answer that was lost, or a lease that died meanwhile, makes no leader;
-//! * the belief ends the moment the session turns suspect, which is before etcd could give the lead
-//!   to another, and no call that hangs can delay it;
-//! * [`Election::term`] asks the clock too, so a machine that slept does not wake up a leader.
+//! * a candidate leads only once it has read its own key back, on its own lease, so that an answer
+//!   that was lost, or a lease that died meanwhile, makes no leader;
+//! * it stops as soon as its session is no longer certain, which is before etcd can give the key to
+//!   another, and no call that hangs delays that;
+//! * [`Election::term`] asks the clock too, so that a machine that slept does not wake up a leader;
+//! * who resigns stops first and deletes the key then.
 //!
-//! A watch tells of changes at once; a read at the pace of keepalives finds what a watch might miss.
-//! Every candidate tries when the key vanishes: with the few masters of a cluster that costs a
-//! refused write each. Ranks, strategies and the transfer to a named master have their place between
-//! "the key vanished" and "try", and are not built yet.
+//! Candidates stand under `cand/master/` and wait for the key to vanish; the transaction decides
+//! between them. With the few masters of a cluster that costs a refused write each. Ranks, strategies
+//! and the transfer to a named master have their place before "try" and are not built yet.
 //!
 //! A process that comes back finds the key of its former life, on a lease that nobody renews; it
 //! deletes that key in place of waiting, which is safe because a data folder has one owner.
 
 mod decide;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::coordination::etcd::{Entry, Etcd, Guard, LeaseId, Notice, Transaction, Watch};
-use crate::coordination::records::{self, LeadRecord};
-use crate::coordination::session::Session;
-use crate::coordination::{Error, Keys};
-use crate::fault;
+use super::mirror::Mirror;
+use super::records::{LeadRecord, decode, encode};
+use super::session::{Session, Standing};
+use super::{Change, Error, Etcd, Guard, Keys, Transaction, keys};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::fault::chain;
 use crate::ids::{Revision, Term};
-use crate::resilience::Backoff;
+use crate::resilience::backoff::Backoff;
 use crate::tasks::Tasks;
 
-use decide::{Step, decide};
+use decide::{Seen, Will};
 
-/// Between rounds that fail.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
+const RETRY_FIRST: Duration = Duration::from_millis(25);
+const RETRY_MOST: Duration = Duration::from_secs(1);
+
+/// How long the mirror has to show a key that was just made.
+const SHOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long who resigned lets others go first.
 const RESIGN_PAUSE: Duration = Duration::from_secs(2);
 
 /// Tries of deleting the own key while resigning; after that the lease ends it.
-const RESIGN_ROUNDS: u32 = 3;
+const RESIGN_TRIES: u32 = 3;
 
-/// Who leads, as this candidate sees it.
+/// What a master knows of the leadership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leadership {
-    /// This process.
+    /// It leads, in this term.
     Leader {
-        /// For [`term_guard`].
+        /// The term.
         term: Term,
     },
-    /// Not this process.
+    /// It does not; who does, as far as is known.
     Follower {
-        /// Who does, and in which term, if anybody.
+        /// The leader and its term.
         leader: Option<(LeadRecord, Term)>,
     },
-    /// Nothing is certain: not started yet, or the session is not connected.
+    /// Nothing is certain: nothing was read yet, its own session is not certain, or it is resigning.
     Unknown,
 }
 
-/// What every control write of the leader of that term carries.
+/// The guard of every control write of a leader.
 pub fn term_guard(keys: &Keys, term: Term) -> Guard {
     Guard::CreateRevision(keys.lead_master(), Revision(term.0))
 }
 
-/// Whether the candidate may stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Will {
-    /// It may.
-    Stand,
-    /// It is giving its leadership up.
-    Resigning,
-    /// It gave it up a moment ago.
-    Pausing,
-}
-
-/// A candidate. Cheap to clone; clones are the same candidate.
-#[derive(Debug, Clone)]
-pub struct Election {
-    candidate: Arc<Candidate>,
-}
-
+/// A master's candidacy.
 #[derive(Debug)]
-struct Candidate {
+pub struct Election {
     etcd: Etcd,
+    keys: Keys,
+    name: String,
     session: Session,
-    record: LeadRecord,
-    lead_key: String,
-    candidate_key: String,
-    leadership: watch::Sender<Leadership>,
-    will: watch::Sender<Will>,
+    leadership: watch::Receiver<Leadership>,
+    will: Arc<watch::Sender<Will>>,
 }
 
 impl Election {
-    /// Starts to stand for the lead, for as long as the tasks run. Returns at once.
+    /// Stands for election, for as long as the tasks run.
     pub fn start(
-        etcd: &Etcd,
-        keys: &Keys,
-        session: &Session,
+        (etcd, keys): (Etcd, Keys),
         record: LeadRecord,
-        tasks: &Tasks,
+        session: &Session,
+        leaders: Arc<Mirror<LeadRecord>>,
+        (clock, entropy, tasks): (Arc<dyn Clock>, Arc<Entropy>, &Tasks),
     ) -> Self {
-        let candidate = Arc::new(Candidate {
+        let (sender, leadership) = watch::channel(Leadership::Unknown);
+        let will = Arc::new(watch::Sender::new(Will::Stand));
+        let name = record.name.clone();
+        let candidate = Candidate {
             etcd: etcd.clone(),
-            session: session.clone(),
-            lead_key: keys.lead_master(),
-            candidate_key: keys.candidate_master(record.node),
+            keys: keys.clone(),
             record,
-            leadership: watch::Sender::new(Leadership::Unknown),
-            will: watch::Sender::new(Will::Stand),
-        });
-        let running = Arc::clone(&candidate);
-        let stopping = tasks.stopping();
-        tasks.spawn("election", async move {
-            tokio::select! {
-                biased;
-                () = stopping => {},
-                () = running.run() => {},
-            }
-            running.publish(Leadership::Unknown);
-        });
-        Self { candidate }
+            leaders,
+            clock,
+            entropy,
+            leadership: sender,
+            will: Arc::clone(&will),
+            announced: 0,
+        };
+        tasks.spawn("election", candidate.run(session.standing(), tasks.clone()));
+        Self {
+            etcd,
+            keys,
+            name,
+            session: session.clone(),
+            leadership,
+            will,
+        }
     }
 
-    /// Who leads, and every change of it.
+    /// Who leads, and news of it.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.candidate.leadership.subscribe()
+        self.leadership.clone()
     }
 
-    /// The term in which this process leads at this moment, by its clock and all it knows.
+    /// The term in which this master leads at this moment, by its clock and all it knows.
     pub fn term(&self) -> Option<Term> {
-        let Leadership::Leader { term } = *self.candidate.leadership.borrow() else {
+        let Leadership::Leader { term } = *self.leadership.borrow() else {
             return None;
         };
-        self.candidate.session.is_live().then_some(term)
+        self.session.is_live().then_some(term)
     }
 
-    /// Gives the lead up, if this process has it: it no longer leads before the key is deleted, and
-    /// lets others go first for two seconds.
+    /// The name of this candidate.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the leadership up, and lets others go first for two seconds. Nothing happens when this
+    /// master does not lead.
     ///
     /// # Errors
-    /// As [`Etcd::transact`]: the key then goes with its lease, or this process leads on.
+    /// When etcd does not answer; the key then goes with the lease, or this master leads on.
     pub async fn resign(&self) -> Result<(), Error> {
-        let candidate = &*self.candidate;
-        let Leadership::Leader { term } = *candidate.leadership.borrow() else {
+        let Leadership::Leader { term } = *self.leadership.borrow() else {
             return Ok(());
         };
-        let _pause = Pause::of(&candidate.will);
-        let mut leadership = candidate.leadership.subscribe();
-        let gone = leadership.wait_for(|now| !matches!(now, Leadership::Leader { .. }));
-        gone.await.map_err(|_closed| Error::Closed)?;
-        candidate.delete(Revision(term.0)).await
+        let _aside = Aside::step(&self.will);
+        let mut leadership = self.leadership.clone();
+        let stopped = leadership.wait_for(|now| !matches!(now, Leadership::Leader { .. }));
+        stopped.await.map_err(|_closed| Error::Stopping)?;
+        let resign = Transaction {
+            guards: vec![term_guard(&self.keys, term)],
+            changes: vec![Change::Delete(self.keys.lead_master())],
+        };
+        let mut tries = 1;
+        loop {
+            // To delete the key of this very term twice is to delete it once.
+            match self.etcd.transact(resign.clone()).await {
+                Ok(_outcome) => return Ok(()),
+                Err(Error::UnknownOutcome { .. }) if tries < RESIGN_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
-/// A candidate that stands aside until this is dropped, and for a pause after it.
-struct Pause<'a>(&'a watch::Sender<Will>);
+/// Keeps a candidate aside until this is dropped, and for a pause after that.
+struct Aside<'a>(&'a watch::Sender<Will>);
 
-impl<'a> Pause<'a> {
-    fn of(will: &'a watch::Sender<Will>) -> Self {
+impl<'a> Aside<'a> {
+    fn step(will: &'a watch::Sender<Will>) -> Self {
         will.send_replace(Will::Resigning);
         Self(will)
     }
 }
 
-impl Drop for Pause<'_> {
+impl Drop for Aside<'_> {
     fn drop(&mut self) {
         self.0.send_replace(Will::Pausing);
     }
 }
 
+struct Candidate {
+    etcd: Etcd,
+    keys: Keys,
+    record: LeadRecord,
+    leaders: Arc<Mirror<LeadRecord>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    leadership: watch::Sender<Leadership>,
+    will: Arc<watch::Sender<Will>>,
+    /// The generation of the session that the candidacy was written on.
+    announced: u64,
+}
+
 impl Candidate {
-    async fn run(&self) {
-        let mut standing = self.session.subscribe();
+    async fn run(mut self, mut session: watch::Receiver<Standing>, tasks: Tasks) {
+        let mut changes = self.leaders.changes();
         let mut will = self.will.subscribe();
-        let mut failures = 0;
-        loop {
-            let now = *standing.borrow_and_update();
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+        while !tasks.is_stopping() {
+            changes.borrow_and_update();
+            let standing = *session.borrow_and_update();
             let willing = *will.borrow_and_update();
-            // What was believed of an earlier lease, or before standing aside, is over.
-            let (Some(lease), Will::Stand) = (now.held(), willing) else {
-                self.publish(Leadership::Unknown);
-                let pause = tokio::time::sleep(RESIGN_PAUSE);
-                tokio::select! {
-                    changed = standing.changed() => if changed.is_err() { return },
-                    changed = will.changed() => if changed.is_err() { return },
-                    () = pause, if willing == Will::Pausing => {
-                        self.will.send_replace(Will::Stand);
-                    },
+            self.show(self.decide(standing, willing));
+            let due = self.is_due(standing, willing);
+            let pausing = willing == Will::Pausing;
+            let work = async {
+                if due {
+                    self.advance(standing).await
+                } else {
+                    std::future::pending().await
                 }
-                continue;
             };
-            let failed = tokio::select! {
-                // First, so that no answer of etcd is looked at once the session is suspect.
+            tokio::select! {
+                // First, so that nothing that etcd says is looked at once the session is not certain.
                 biased;
-                _changed = standing.wait_for(|then| *then != now) => None,
-                _changed = will.wait_for(|then| *then != Will::Stand) => None,
-                failed = self.campaign(lease, &mut failures) => failed.err(),
-            };
-            if let Some(error) = failed {
-                self.note_failure(&error, failures);
-                let delay = self.etcd.delay(BACKOFF, failures);
-                failures = failures.saturating_add(1);
-                tokio::select! {
-                    biased;
-                    _changed = standing.wait_for(|then| *then != now) => {},
-                    () = tokio::time::sleep(delay) => {},
-                }
-            }
-        }
-    }
-
-    /// Stands, leads or follows on one lease until something fails. Dropping it at any await is safe:
-    /// whatever it had under way is read back by the next one.
-    async fn campaign(&self, lease: LeaseId, failures: &mut u32) -> Result<Infallible, Error> {
-        let mine = self.encode(&self.record)?;
-        self.etcd.hold(&self.candidate_key, &mine, lease).await?;
-        let mut watch = None;
-        loop {
-            let reading = self.etcd.read(&self.lead_key).await?;
-            *failures = 0;
-            match decide(self.record.node, lease, reading.entry.as_ref()) {
-                Step::Lead(term) => self.publish(Leadership::Leader { term }),
-                Step::Follow(leader) => self.publish(Leadership::Follower { leader }),
-                Step::Clear(revision) => {
-                    self.delete(revision).await?;
-                    continue;
+                () = tasks.stopping() => {},
+                changed = session.changed() => if changed.is_err() { break },
+                changed = will.changed() => if changed.is_err() { break },
+                changed = changes.changed() => if changed.is_err() { break },
+                advanced = work => {
+                    self.note(advanced, standing, &mut changes, &mut backoff).await;
                 },
-                Step::Stand => {
-                    self.publish(Leadership::Follower { leader: None });
-                    self.stand(lease).await?;
-                    continue;
+                () = tokio::time::sleep(RESIGN_PAUSE), if pausing => {
+                    self.will.send_replace(Will::Stand);
                 },
             }
-            self.wait_for_change(&mut watch, reading.revision).await;
         }
+        self.show(Leadership::Unknown);
     }
 
-    /// Tries to make the key. Whether it was made, the next reading tells.
-    async fn stand(&self, lease: LeaseId) -> Result<(), Error> {
-        let record = LeadRecord {
-            since_ms: self.session.clock().wall_ms(),
-            ..self.record.clone()
-        };
-        let attempt = Transaction::new()
-            .guard(Guard::Absent(self.lead_key.clone()))
-            .put_leased(self.lead_key.as_str(), self.encode(&record)?, lease);
-        match self.etcd.transact(&attempt).await {
-            Ok(_) | Err(Error::UnknownOutcome { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Deletes the key, if it is still the one that was made at that revision.
-    async fn delete(&self, made: Revision) -> Result<(), Error> {
-        let attempt = Transaction::new()
-            .guard(Guard::CreateRevision(self.lead_key.clone(), made))
-            .delete(self.lead_key.as_str());
-        let mut last = Ok(());
-        for _round in 0..RESIGN_ROUNDS {
-            // Deleting this very key twice is deleting it once, so a lost answer is asked for again.
-            last = match self.etcd.transact(&attempt).await {
-                Ok(_) => return Ok(()),
-                Err(error @ Error::UnknownOutcome { .. }) => Err(error),
-                Err(error) => return Err(error),
-            };
-        }
-        last
-    }
-
-    /// Waits until the key may have changed since that revision, or it is time to look again.
-    async fn wait_for_change(&self, watch: &mut Option<Watch>, since: Revision) {
-        let pace = tokio::time::sleep(self.session.pace());
-        tokio::pin!(pace);
-        let told = async {
-            let from = Revision(since.0.saturating_add(1));
-            let mut following = match watch.take() {
-                Some(following) => following,
-                None => self.etcd.watch(&self.lead_key, from).await?,
-            };
-            while let Notice::Progress(_) = following.next().await? {}
-            *watch = Some(following);
-            Ok::<(), Error>(())
-        };
-        tokio::select! {
-            told = told => if let Err(error) = told {
-                // The next reading finds what the watch did not tell; at its pace, as the member
-                // that was watched may be the one that is gone.
-                let error = fault::chain(&error);
-                tracing::debug!(error, "watch of the election ended");
-                let soon = self.etcd.delay(BACKOFF, 0);
-                tokio::time::sleep(soon).await;
-            },
-            () = &mut pace => {},
-        }
-    }
-
-    fn publish(&self, leadership: Leadership) {
-        self.leadership.send_if_modified(|known| {
-            let news = *known != leadership;
-            if news {
-                tracing::info!(from = ?known, to = ?leadership, "leadership of the masters");
-                *known = leadership;
-            }
-            news
-        });
-    }
-
-    fn encode(&self, record: &LeadRecord) -> Result<Vec<u8>, Error> {
-        records::encode(record).map_err(|source| Error::Record {
-            key: self.candidate_key.clone(),
-            source,
+    /// The leader that the mirror shows.
+    fn seen(&self) -> Option<Seen> {
+        let view = self.leaders.view();
+        let held = view.get(keys::LEAD_MASTER_SUFFIX)?;
+        Some(Seen {
+            record: LeadRecord::clone(&held.value),
+            term: Term(held.create_revision.0),
+            lease: held.lease,
         })
     }
 
-    fn note_failure(&self, error: &Error, failures: u32) {
-        if matches!(error, Error::LeaseLost) {
-            // etcd is certain; the session will be told the same at its next keepalive.
-            self.publish(Leadership::Unknown);
+    fn decide(&self, standing: Standing, will: Will) -> Leadership {
+        if self.leaders.revision().0 == 0 {
+            return Leadership::Unknown;
         }
-        let error = fault::chain(error);
-        if failures == 0 {
-            tracing::warn!(error, "election does not reach etcd");
-        } else {
-            tracing::debug!(error, "election still does not reach etcd");
-        }
+        decide::leadership(&self.record, standing, will, self.seen())
     }
-}
 
-impl Leadership {
-    /// What a key of the election says of its leader, for who only reads it.
-    ///
-    /// # Errors
-    /// [`Error::Record`].
-    pub fn of_entry(entry: &Entry) -> Result<(LeadRecord, Term), Error> {
-        let record = records::decode(&entry.value).map_err(|source| Error::Record {
-            key: entry.key.clone(),
-            source,
-        })?;
-        Ok((record, Term(entry.create_revision.0)))
+    /// Whether there is something to write: the candidacy, or the key of the leader.
+    fn is_due(&self, standing: Standing, will: Will) -> bool {
+        let Some(lease) = standing.held() else {
+            return false;
+        };
+        let vacant = self.leaders.revision().0 > 0
+            && decide::is_vacant(&self.record, lease, self.seen().as_ref());
+        self.announced != standing.generation || (vacant && will == Will::Stand)
+    }
+
+    /// Announces the candidacy on a new lease, or else tries to make the key. May be dropped at any
+    /// await: what it had under way is read back by the next one.
+    async fn advance(&self, standing: Standing) -> Result<(), Error> {
+        if self.announced != standing.generation {
+            let key = self.keys.candidate(self.record.node);
+            let value = encode(&self.record)?;
+            return self.etcd.hold(&key, &value, standing.lease).await;
+        }
+        self.stand(standing.lease).await
+    }
+
+    /// What came of an advance; then the mirror has a moment to show it. Nobody who leads waits here.
+    async fn note(
+        &mut self,
+        done: Result<(), Error>,
+        on: Standing,
+        changes: &mut watch::Receiver<Revision>,
+        backoff: &mut Backoff,
+    ) {
+        match done {
+            Ok(()) if self.announced != on.generation => self.announced = on.generation,
+            Ok(()) => {
+                // Shown or not: the next round looks.
+                let _shown = tokio::time::timeout(SHOWN_TIMEOUT, changes.changed()).await;
+            },
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "standing for election waits");
+                tokio::time::sleep(backoff.next(&self.entropy)).await;
+                return;
+            },
+        }
+        *backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+    }
+
+    fn show(&self, next: Leadership) {
+        self.leadership.send_if_modified(|known| {
+            if *known == next {
+                return false;
+            }
+            match &next {
+                Leadership::Leader { term } => tracing::info!(term = term.0, "this master leads"),
+                Leadership::Follower {
+                    leader: Some((record, term)),
+                } => {
+                    tracing::info!(leader = record.name, term = term.0, "another master leads");
+                },
+                Leadership::Follower { leader: None } => tracing::info!("no master leads"),
+                Leadership::Unknown => tracing::warn!("this master does not know who leads"),
+            }
+            *known = next;
+            true
+        });
+    }
+
+    /// Tries to make the key.
+    async fn stand(&self, lease: i64) -> Result<(), Error> {
+        let key = self.keys.lead_master();
+        if let Some(entry) = self.etcd.get(&key).await? {
+            let seen = Seen {
+                record: decode(&entry.value)?,
+                term: Term(entry.create_revision.0),
+                lease: entry.lease,
+            };
+            if decide::is_vacant(&self.record, lease, Some(&seen)) {
+                // Left by an earlier lease or run of this very process: it leads no more.
+                let guards = vec![term_guard(&self.keys, seen.term)];
+                let changes = vec![Change::Delete(key)];
+                self.etcd.transact(Transaction { guards, changes }).await?;
+            }
+            return Ok(());
+        }
+        let record = LeadRecord {
+            since_ms: self.clock.wall_ms(),
+            ..self.record.clone()
+        };
+        let transaction = Transaction {
+            guards: vec![Guard::Absent(key.clone())],
+            changes: vec![Change::Put {
+                key,
+                value: encode(&record)?,
+                lease,
+            }],
+        };
+        match self.etcd.transact(transaction).await {
+            Ok(_) | Err(Error::UnknownOutcome { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,280 +1,188 @@
-//! Every key of etcd, spelled here and nowhere else.
+//! Every etcd key, spelled once.
 //!
-//! ```text
-//! <prefix>/<namespace>/<name>/
-//!     meta                       whose prefix this is
-//!     svc/<role>/<node>          a process that lives; on its session's lease
-//!     lead/master                the leader; on its session's lease; its create revision is the term
-//!     cand/master/<node>         who could lead; on its session's lease
-//!     coll/<collection>          a collection
-//!     coll-name/<name>           what a name or an alias stands for
-//!     shard/<collection>/<n>     who serves a shard
-//!     gone/<collection>          a tombstone: it alone lets a worker delete data
-//! ```
-//!
-//! Parts that people choose are percent-encoded, so a part never holds a `/`. Numbers are padded, so
-//! that keys sort as the numbers do. The parse functions take what follows a prefix of this file, as
-//! a mirror hands it out, and refuse what this file would not have written.
+//! All keys of a cluster lie under `<prefix>/<namespace>/<name>/`, so that two clusters of one name
+//! in two namespaces never meet. Numbers are padded so that keys sort as they do.
 
-use std::str::FromStr;
-use std::sync::Arc;
-
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use uuid::Uuid;
+use std::fmt::Write;
 
 use crate::ids::{CollectionId, CollectionName, NodeId, ShardId};
 
-/// What is escaped in a part of a key beside all that is not ASCII: the separator, and the escape.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b'/').add(b'%').add(b' ');
-
-/// The keys of one cluster. Cheap to clone.
+/// The keys of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    root: Arc<str>,
+    root: String,
 }
 
 impl Keys {
-    /// The keys under `<prefix>/<namespace>/<name>/`. `/` at the end of the prefix is dropped.
+    /// The keys of the cluster `name` in `namespace`, below `prefix` (`/vectorsphere`).
     pub fn new(prefix: &str, namespace: &str, name: &str) -> Self {
-        let prefix = prefix.trim_end_matches('/');
-        let root = format!("{prefix}/{}/{}/", escape(namespace), escape(name));
-        Self { root: root.into() }
+        Self {
+            root: format!("{}/{namespace}/{name}/", prefix.trim_end_matches('/')),
+        }
     }
 
-    /// The prefix of all keys of the cluster.
-    pub fn root(&self) -> &str {
-        &self.root
-    }
-
-    /// Whose prefix this is: the cluster's UID and the schema.
+    /// What identifies the cluster.
     pub fn meta(&self) -> String {
-        self.under("meta")
+        format!("{}meta", self.root)
     }
 
-    /// The prefix of all processes.
-    pub fn services(&self) -> String {
-        self.under("svc/")
+    /// The processes of a role: a prefix.
+    pub fn services(&self, role: &str) -> String {
+        format!("{}svc/{role}/", self.root)
     }
 
-    /// The entry of one process.
+    /// One process.
     pub fn service(&self, role: &str, node: NodeId) -> String {
-        self.under(&format!("svc/{}/{node}", escape(role)))
+        format!("{}svc/{role}/{node}", self.root)
     }
 
-    /// The prefix of all leaders.
+    /// Leaders: a prefix.
     pub fn leaders(&self) -> String {
-        self.under("lead/")
+        format!("{}lead/", self.root)
     }
 
-    /// The leader of the masters.
+    /// The master that leads.
     pub fn lead_master(&self) -> String {
-        self.under("lead/master")
+        format!("{}lead/{LEAD_MASTER_SUFFIX}", self.root)
     }
 
-    /// The prefix of the masters that could lead.
-    pub fn candidates_master(&self) -> String {
-        self.under("cand/master/")
+    /// A master that would lead.
+    pub fn candidate(&self, node: NodeId) -> String {
+        format!("{}cand/master/{node}", self.root)
     }
 
-    /// A master that could lead.
-    pub fn candidate_master(&self, node: NodeId) -> String {
-        self.under(&format!("cand/master/{node}"))
-    }
-
-    /// The prefix of all collections.
+    /// Collections: a prefix.
     pub fn collections(&self) -> String {
-        self.under("coll/")
+        format!("{}coll/", self.root)
     }
 
     /// One collection.
     pub fn collection(&self, id: CollectionId) -> String {
-        self.under(&format!("coll/{id}"))
+        format!("{}coll/{id}", self.root)
     }
 
-    /// The prefix of all names and aliases of collections.
-    pub fn collection_names(&self) -> String {
-        self.under("coll-name/")
+    /// Names and aliases: a prefix.
+    pub fn names(&self) -> String {
+        format!("{}coll-name/", self.root)
     }
 
-    /// What one name or alias stands for.
-    pub fn collection_name(&self, name: &CollectionName) -> String {
-        self.under(&format!("coll-name/{}", escape(name.as_str())))
+    /// A name or an alias.
+    pub fn name(&self, name: &CollectionName) -> String {
+        format!("{}coll-name/{}", self.root, name_suffix(name))
     }
 
-    /// The prefix of all shards.
+    /// All shards: a prefix.
     pub fn shards(&self) -> String {
-        self.under("shard/")
+        format!("{}shard/", self.root)
     }
 
-    /// The prefix of the shards of one collection.
-    pub fn shards_of(&self, collection: CollectionId) -> String {
-        self.under(&format!("shard/{collection}/"))
+    /// The shards of a collection: a prefix.
+    pub fn shards_of(&self, id: CollectionId) -> String {
+        format!("{}shard/{}", self.root, shard_suffix_prefix(id))
     }
 
     /// One shard.
-    pub fn shard(&self, shard: ShardId) -> String {
-        self.under(&format!("shard/{}/{:05}", shard.collection, shard.number))
+    pub fn shard(&self, collection: CollectionId, number: u16) -> String {
+        format!(
+            "{}shard/{}",
+            self.root,
+            shard_suffix(ShardId { collection, number })
+        )
     }
 
-    /// The prefix of all tombstones of collections.
+    /// Tombstones: a prefix.
     pub fn tombstones(&self) -> String {
-        self.under("gone/")
+        format!("{}gone/", self.root)
     }
 
-    /// The tombstone of one collection.
+    /// Says that the data of a collection is to be deleted.
     pub fn tombstone(&self, id: CollectionId) -> String {
-        self.under(&format!("gone/{id}"))
-    }
-
-    fn under(&self, rest: &str) -> String {
-        format!("{}{rest}", self.root)
+        format!("{}gone/{id}", self.root)
     }
 }
 
-/// The role and the process that follow [`Keys::services`].
-pub fn parse_service(rest: &str) -> Option<(String, NodeId)> {
-    let (role, node) = rest.split_once('/')?;
-    Some((unescape(role)?, parse_node(node)?))
+/// The leader of the masters, below [`Keys::leaders`].
+pub const LEAD_MASTER_SUFFIX: &str = "master";
+
+/// A name as a part of a key: every byte but letters, digits, `-`, `_` and `.` as `%XX`.
+pub fn name_suffix(name: &CollectionName) -> String {
+    let mut suffix = String::new();
+    for byte in name.as_str().bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            suffix.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _written = write!(suffix, "%{byte:02X}");
+        }
+    }
+    suffix
 }
 
-/// The process that follows [`Keys::candidates_master`].
-pub fn parse_node(rest: &str) -> Option<NodeId> {
-    let node = NodeId(Uuid::try_parse(rest).ok()?);
-    (node.to_string() == rest).then_some(node)
+/// The name that [`name_suffix`] made this of.
+pub fn name_of_suffix(suffix: &str) -> Option<String> {
+    percent_encoding::percent_decode_str(suffix)
+        .decode_utf8()
+        .ok()
+        .map(|name| name.into_owned())
 }
 
-/// The collection that follows [`Keys::collections`] or [`Keys::tombstones`].
-pub fn parse_collection(rest: &str) -> Option<CollectionId> {
-    let id = CollectionId::from_str(rest).ok()?;
-    (id.to_string() == rest).then_some(id)
+/// A collection's shards below [`Keys::shards`].
+pub fn shard_suffix_prefix(id: CollectionId) -> String {
+    format!("{id}/")
 }
 
-/// The name that follows [`Keys::collection_names`].
-pub fn parse_collection_name(rest: &str) -> Option<CollectionName> {
-    let name = CollectionName::parse(&unescape(rest)?).ok()?;
-    (escape(name.as_str()) == rest).then_some(name)
+/// A shard below [`Keys::shards`].
+pub fn shard_suffix(shard: ShardId) -> String {
+    format!("{}/{:05}", shard.collection, shard.number)
 }
 
-/// The shard that follows [`Keys::shards`].
-pub fn parse_shard(rest: &str) -> Option<ShardId> {
-    let (collection, number) = rest.split_once('/')?;
-    let shard = ShardId {
-        collection: parse_collection(collection)?,
+/// The shard's number at the end of [`shard_suffix`].
+pub fn shard_number(suffix: &str) -> Option<u16> {
+    suffix.rsplit_once('/')?.1.parse().ok()
+}
+
+/// The shard of a [`shard_suffix`].
+pub fn shard_of_suffix(suffix: &str) -> Option<ShardId> {
+    let (collection, number) = suffix.rsplit_once('/')?;
+    Some(ShardId {
+        collection: collection.parse().ok()?,
         number: number.parse().ok()?,
-    };
-    (format!("{:05}", shard.number) == number).then_some(shard)
-}
-
-fn escape(part: &str) -> String {
-    utf8_percent_encode(part, ESCAPED).to_string()
-}
-
-fn unescape(part: &str) -> Option<String> {
-    let text = percent_decode_str(part).decode_utf8().ok()?;
-    Some(text.into_owned())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn keys() -> Keys {
-        Keys::new("/vectorsphere/", "dev", "laptop")
-    }
-
-    fn rest<'a>(key: &'a str, prefix: &str) -> &'a str {
-        key.strip_prefix(prefix).unwrap()
-    }
+    use uuid::Uuid;
 
     #[test]
-    fn keys_are_spelled_as_stored_clusters_have_them() {
-        let keys = keys();
-        let node = NodeId(Uuid::from_u128(7));
-        let id = CollectionId(Uuid::from_u128(9));
-        let shard = ShardId {
+    fn keys_are_spelled_as_they_always_were() {
+        let keys = Keys::new("/vectorsphere/", "dev", "laptop");
+        let id = CollectionId(Uuid::from_u128(0xab));
+        let shard = keys.shard(id, 7);
+        assert_eq!(
+            shard,
+            "/vectorsphere/dev/laptop/shard/000000000000000000000000000000ab/00007"
+        );
+        assert!(shard.starts_with(&keys.shards_of(id)));
+        let name = CollectionName::parse("Zoë 1.x").unwrap();
+        assert_eq!(
+            keys.name(&name),
+            "/vectorsphere/dev/laptop/coll-name/Zo%C3%AB%201.x"
+        );
+        assert_eq!(name_of_suffix("Zo%C3%AB%201.x").as_deref(), Some("Zoë 1.x"));
+        assert_eq!(keys.lead_master(), "/vectorsphere/dev/laptop/lead/master");
+        let suffix = shard_suffix(ShardId {
             collection: id,
-            number: 3,
-        };
-        let name = CollectionName::parse("Zoë 1%").unwrap();
-        let spelled = [
-            keys.meta(),
-            keys.service("worker", node),
-            keys.lead_master(),
-            keys.candidate_master(node),
-            keys.collection(id),
-            keys.collection_name(&name),
-            keys.shard(shard),
-            keys.tombstone(id),
-        ];
-        let expected = [
-            "meta",
-            "svc/worker/00000000-0000-0000-0000-000000000007",
-            "lead/master",
-            "cand/master/00000000-0000-0000-0000-000000000007",
-            "coll/00000000000000000000000000000009",
-            "coll-name/Zo%C3%AB%201%25",
-            "shard/00000000000000000000000000000009/00003",
-            "gone/00000000000000000000000000000009",
-        ];
+            number: 7,
+        });
         assert_eq!(
-            spelled.to_vec(),
-            expected.map(|rest| format!("/vectorsphere/dev/laptop/{rest}"))
+            shard_of_suffix(&suffix),
+            Some(ShardId {
+                collection: id,
+                number: 7
+            })
         );
-    }
-
-    #[test]
-    fn a_name_with_a_slash_does_not_reach_into_another_cluster() {
-        let sly = Keys::new("/v", "a/b", "c");
-        let honest = Keys::new("/v", "a", "b/c");
-        assert_ne!(sly.root(), honest.root());
-        assert!(!sly.root().starts_with("/v/a/"));
-    }
-
-    #[test]
-    fn what_this_file_would_not_write_is_refused() {
-        assert_eq!(parse_service("worker"), None);
-        assert_eq!(parse_service("worker/not-a-node"), None);
-        assert_eq!(
-            parse_collection("00000000-0000-0000-0000-000000000009"),
-            None
-        );
-        assert_eq!(parse_collection_name("a%2Fb"), None);
-        assert_eq!(parse_collection_name("%41"), None, "escaped without need");
-        let id = CollectionId(Uuid::from_u128(9));
-        for bad in ["3", "+0003", "65536", "00003/1", ""] {
-            assert_eq!(parse_shard(&format!("{id}/{bad}")), None, "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_key_parses_back(
-            collection in any::<u128>(),
-            node in any::<u128>(),
-            numbers in any::<(u16, u16)>(),
-            role in "[ -~é/]{1,12}",
-            name in "[^\\x00-\\x1f\\x7f-\\x9f/\\\\<>:\"|?*]{1,40}",
-        ) {
-            let keys = keys();
-            let collection = CollectionId(Uuid::from_u128(collection));
-            let node = NodeId(Uuid::from_u128(node));
-            let service = keys.service(&role, node);
-            prop_assert_eq!(parse_service(rest(&service, &keys.services())), Some((role, node)));
-            let key = keys.collection(collection);
-            prop_assert_eq!(parse_collection(rest(&key, &keys.collections())), Some(collection));
-            let shards = [numbers.0, numbers.1].map(|number| ShardId { collection, number });
-            let spelled = shards.map(|shard| keys.shard(shard));
-            prop_assert_eq!(spelled[0].cmp(&spelled[1]), numbers.0.cmp(&numbers.1));
-            prop_assert_eq!(parse_shard(rest(&spelled[0], &keys.shards())), Some(shards[0]));
-            prop_assert!(spelled[0].starts_with(&keys.shards_of(collection)));
-            if let Ok(name) = CollectionName::parse(&name) {
-                let key = keys.collection_name(&name);
-                let rest = rest(&key, &keys.collection_names());
-                prop_assert!(!rest.contains('/'));
-                prop_assert_eq!(parse_collection_name(rest), Some(name));
-            }
-        }
+        assert_eq!(shard_number(&suffix), Some(7));
     }
 }

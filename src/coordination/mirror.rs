@@ -1,63 +1,50 @@
-//! A prefix of etcd held in memory, read without asking anybody, that never goes stale silently.
+//! A prefix of etcd kept in memory, for reads that cost nothing and go on while etcd is away.
 //!
-//! A mirror lists its prefix at one revision and watches from the next one on. What readers see is
-//! always the state of etcd at one revision: whole revisions are applied at once, in order, so a view
-//! is a prefix of history. Whatever ends the watch (etcd gone, history compacted, a stream that
-//! breaks or says nothing) leads to a new listing, and the difference is applied; nothing is ever
-//! cleared first, so readers go on with the last view while etcd is away.
+//! A mirror lists its prefix at one revision and watches from the next. It applies whole revisions
+//! only, asks for proof every few seconds that it has missed nothing, and on any doubt (a stream that
+//! ends, history that was compacted, no sign of life in time) lists again and takes over the
+//! difference: readers never see it empty in between. What it serves is a prefix of etcd's history,
+//! and [`Mirror::age`] says how old the newest proof of that is, counted from when it was asked for.
 //!
-//! Staleness is known. Every [`PULSE`] a mirror asks etcd up to where it was told everything; no
-//! sign of life within [`SILENCE`] and the stream is dropped. [`Mirror::age`] counts from the request
-//! whose answer proved the view fresh, and [`Mirror::refresh`] waits until the view holds everything
-//! written before the call.
+//! A value that does not parse leaves the last good one in its place and is counted: a record of a
+//! newer program must not look like a removal. A list of an older revision, or of another etcd
+//! cluster, is refused, because to act on the past would remove what exists: the mirror then serves
+//! what it has, is [`Condition::Refused`], and asks again, until etcd has caught up or somebody who
+//! knows starts the process anew.
 //!
-//! Two kinds of harm are kept out. A value that does not parse leaves the last good one in place, and
-//! is counted and logged: a record of a newer program must not look like a deletion. A listing that
-//! is older than what was seen, or of another cluster, is refused: etcd was restored or swapped, and
-//! acting on its past would delete what exists. The mirror then serves its last view, says
-//! [`Condition::Refused`], and asks again; it takes up when etcd has caught up, or the process is
-//! started anew by somebody who knows.
-//!
-//! Each mirror has a watch of its own; they share the one connection. It does not write, and does not
-//! tell which keys changed: readers compare views, or work from the whole.
+//! Each mirror has a watch of its own; they share the one connection.
 
 mod pulse;
-mod replica;
+mod view;
 
 use std::convert::Infallible;
-use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::{Error, Etcd, WatchNews};
 use crate::clock::{Clock, Moment};
-use crate::coordination::etcd::{Etcd, Notice};
-use crate::coordination::{Error, records};
-use crate::fault;
+use crate::entropy::Entropy;
+use crate::fault::chain;
 use crate::ids::Revision;
-use crate::resilience::{Backoff, Deadline};
+use crate::resilience::backoff::Backoff;
 use crate::tasks::Tasks;
 
 use pulse::{Beat, Pulse};
-use replica::Replica;
-pub use replica::{Held, View};
+pub use view::{Held, View};
 
-/// Between requests for progress while nobody waits.
-pub const PULSE: Duration = Duration::from_secs(5);
-
-/// How long a watch may be silent after a request.
-pub const SILENCE: Duration = Duration::from_secs(2);
-
-/// The age from which a view counts as stale: a pulse, its answer, and a second.
-pub const STALE_AFTER: Duration = Duration::from_secs(8);
-
-/// Between listings that fail.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-
-/// Makes a value of what follows the prefix and the bytes under the key.
-pub type Decode<T> = fn(&str, &[u8]) -> Result<T, records::Error>;
+/// How often a quiet watch is asked for proof that it lives.
+const PROOF_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a watch may be silent after that.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
+/// Without proof for longer than this a mirror calls itself stale.
+const STALE_AFTER: Duration = Duration::from_secs(8);
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(2);
 
 /// How a mirror stands to etcd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,94 +53,86 @@ pub enum Condition {
     Starting,
     /// It follows etcd.
     Following,
-    /// It does not reach etcd and serves its last view.
+    /// It does not reach etcd and serves what it has.
     Cut,
-    /// etcd went back; it serves its last view.
+    /// Etcd went back; it serves what it has.
     Refused,
 }
 
 /// A prefix of etcd in memory.
+#[derive(Debug)]
 pub struct Mirror<T> {
     etcd: Etcd,
     prefix: String,
     clock: Arc<dyn Clock>,
     view: ArcSwap<View<T>>,
+    revision: watch::Sender<Revision>,
     health: Mutex<Health>,
-    /// The revision of the view.
-    reached: watch::Sender<Revision>,
-    /// The revision of the last view that differs from the one before it.
-    changed: watch::Sender<Revision>,
     /// The highest revision that somebody waits for.
     wanted: watch::Sender<Revision>,
+    unreadable: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Health {
     condition: Condition,
     /// When the view was certainly as new as etcd.
-    fresh_at: Option<Moment>,
-    unreadable: u64,
+    proven: Option<Moment>,
 }
 
-impl<T> fmt::Debug for Mirror<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror")
-            .field("prefix", &self.prefix)
-            .field("revision", &self.view.load().revision)
-            .field("health", &self.health())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T: Send + Sync + 'static> Mirror<T> {
-    /// Starts to mirror a prefix. Returns at once, also while etcd is down; see [`Mirror::ready`].
+impl<T> Mirror<T>
+where
+    T: DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
+{
+    /// Starts to mirror a prefix. Returns at once; [`Mirror::ready`] waits for the first list.
     pub fn start(
-        etcd: &Etcd,
-        prefix: impl Into<String>,
-        decode: Decode<T>,
+        etcd: Etcd,
+        prefix: String,
         clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
         tasks: &Tasks,
     ) -> Arc<Self> {
-        let prefix = prefix.into();
-        let replica = Replica::new(prefix.clone(), decode);
         let mirror = Arc::new(Self {
-            etcd: etcd.clone(),
+            etcd,
             prefix,
             clock,
-            view: ArcSwap::from_pointee(replica.view()),
+            view: ArcSwap::from_pointee(View::default()),
+            revision: watch::Sender::new(Revision(0)),
             health: Mutex::new(Health {
                 condition: Condition::Starting,
-                fresh_at: None,
-                unreadable: 0,
+                proven: None,
             }),
-            reached: watch::Sender::new(Revision(0)),
-            changed: watch::Sender::new(Revision(0)),
             wanted: watch::Sender::new(Revision(0)),
+            unreadable: AtomicU64::new(0),
         });
-        let running = Arc::clone(&mirror);
-        let stop = tasks.clone();
-        tasks.spawn("mirror", async move {
-            tokio::select! {
-                () = stop.stopping() => {},
-                () = running.run(replica, &stop) => {},
-            }
-        });
+        tasks.spawn("mirror", run(Arc::clone(&mirror), entropy, tasks.clone()));
         mirror
     }
 
-    /// What is known now. Does not wait.
+    /// What the mirror has.
     pub fn view(&self) -> Arc<View<T>> {
         self.view.load_full()
     }
 
-    /// The revision of the view; 0 before the first listing.
+    /// The revision up to which the mirror has everything; 0 before the first list.
     pub fn revision(&self) -> Revision {
-        self.view.load().revision
+        *self.revision.borrow()
     }
 
-    /// Tells the revision of each view that differs from the one before it.
+    /// Tells of each new revision.
     pub fn changes(&self) -> watch::Receiver<Revision> {
-        self.changed.subscribe()
+        self.revision.subscribe()
+    }
+
+    /// The time since the last proof that nothing was missed. The longest there is before the first.
+    pub fn age(&self) -> Duration {
+        let proven = self.health().proven;
+        proven.map_or(Duration::MAX, |proven| self.clock.now().since(proven))
+    }
+
+    /// Whether etcd may know more than what one should notice.
+    pub fn is_stale(&self) -> bool {
+        self.condition() != Condition::Following || self.age() > STALE_AFTER
     }
 
     /// How it stands to etcd.
@@ -161,95 +140,64 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         self.health().condition
     }
 
-    /// How long ago the view was certainly as new as etcd; none before the first listing.
-    pub fn age(&self) -> Option<Duration> {
-        let fresh_at = self.health().fresh_at?;
-        Some(self.clock.now().since(fresh_at))
-    }
-
-    /// Whether etcd may know more than a few seconds' worth.
-    pub fn is_stale(&self) -> bool {
-        self.condition() != Condition::Following || self.age().is_none_or(|age| age > STALE_AFTER)
-    }
-
-    /// Values that did not parse, since the start. Anything but 0 needs somebody to look.
+    /// Values met so far that did not parse.
     pub fn unreadable(&self) -> u64 {
-        self.health().unreadable
+        self.unreadable.load(Ordering::Relaxed)
     }
 
-    /// Waits for the first listing.
+    /// Waits for the first list.
     ///
     /// # Errors
-    /// [`Error::DeadlinePassed`].
-    pub async fn ready(&self, deadline: Deadline) -> Result<(), Error> {
-        self.reach(Revision(1), deadline, "the first listing").await
+    /// [`Error::NotReached`] at the deadline.
+    pub async fn ready(&self, deadline: Moment) -> Result<(), Error> {
+        self.wait_until(Revision(1), deadline).await
     }
 
-    /// Waits until the view holds everything up to a revision: to see one's own write.
+    /// Waits until the mirror has everything up to a revision.
     ///
     /// # Errors
-    /// [`Error::DeadlinePassed`].
-    pub async fn wait_until(&self, revision: Revision, deadline: Deadline) -> Result<(), Error> {
-        self.reach(revision, deadline, "a revision").await
-    }
-
-    /// Waits until the view holds everything that anybody wrote before this call.
-    ///
-    /// # Errors
-    /// [`Error::DeadlinePassed`], also when etcd does not answer.
-    pub async fn refresh(&self, deadline: Deadline) -> Result<(), Error> {
-        let left = deadline.remaining(self.clock.now());
-        let revision = tokio::time::timeout(left, self.etcd.revision())
-            .await
-            .map_err(|_elapsed| Error::DeadlinePassed {
-                what: "the revision of etcd",
-            })??;
-        self.wait_until(revision, deadline).await
-    }
-
-    async fn reach(
-        &self,
-        revision: Revision,
-        deadline: Deadline,
-        what: &'static str,
-    ) -> Result<(), Error> {
-        let mut reached = self.reached.subscribe();
-        if *reached.borrow_and_update() >= revision {
+    /// [`Error::NotReached`] at the deadline.
+    pub async fn wait_until(&self, wanted: Revision, deadline: Moment) -> Result<(), Error> {
+        let mut revision = self.revision.subscribe();
+        let reached = *revision.borrow_and_update();
+        if reached >= wanted {
             return Ok(());
         }
-        self.wanted
-            .send_modify(|wanted| *wanted = revision.max(*wanted));
-        let left = deadline.remaining(self.clock.now());
-        match tokio::time::timeout(left, reached.wait_for(|now| *now >= revision)).await {
+        // The revision may be about other keys: then only a proof brings the mirror there.
+        self.wanted.send_modify(|most| *most = wanted.max(*most));
+        let left = deadline.since(self.clock.now());
+        let wait = revision.wait_for(|reached| *reached >= wanted);
+        match tokio::time::timeout(left, wait).await {
             Ok(Ok(_reached)) => Ok(()),
-            Ok(Err(_closed)) => Err(Error::Closed),
-            Err(_elapsed) => Err(Error::DeadlinePassed { what }),
+            Ok(Err(_closed)) => Err(Error::Stopping),
+            Err(_elapsed) => Err(Error::NotReached {
+                wanted: wanted.0,
+                reached: self.revision().0,
+            }),
         }
     }
 
-    async fn run(&self, mut replica: Replica<T>, stop: &Tasks) {
-        let mut failures = 0;
-        while !stop.is_stopping() {
-            let Err(error) = self.follow(&mut replica, &mut failures).await;
-            self.note_failure(&error);
-            tokio::time::sleep(self.etcd.delay(BACKOFF, failures)).await;
-            failures = failures.saturating_add(1);
-        }
+    /// Waits until the mirror has everything that was written before this call.
+    ///
+    /// # Errors
+    /// When etcd does not answer, or at the deadline.
+    pub async fn refresh(&self, deadline: Moment) -> Result<(), Error> {
+        let left = deadline.since(self.clock.now());
+        let now = tokio::time::timeout(left, self.etcd.revision()).await;
+        let now = now.map_err(|_elapsed| Error::Timeout { what: "a refresh" })??;
+        self.wait_until(now, deadline).await
     }
 
-    /// Lists, then follows until something ends it.
-    async fn follow(
-        &self,
-        replica: &mut Replica<T>,
-        failures: &mut u32,
-    ) -> Result<Infallible, Error> {
+    /// Lists, then watches, until something fails.
+    async fn follow(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
         let asked = self.clock.now();
         let listing = self.etcd.list(&self.prefix).await?;
-        let changed = replica.adopt(&listing)?;
-        self.publish(replica, changed, Some(asked));
-        let from = Revision(listing.revision.0.saturating_add(1));
+        let cluster = listing.cluster;
+        let next = self.view.load().relisted(&self.prefix, listing);
+        self.publish(next.map_err(Error::WentBack)?, Some(asked));
+        let from = Revision(self.revision().0.saturating_add(1));
         let mut watch = self.etcd.watch(&self.prefix, from).await?;
-        if watch.cluster_id() != listing.cluster_id {
+        if watch.cluster() != cluster {
             return Err(watch.give_up("another cluster answers"));
         }
         let mut pulse = Pulse::new(self.clock.now());
@@ -257,13 +205,13 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         loop {
             let beat = pulse.next(self.clock.now());
             tokio::select! {
-                notice = watch.next() => {
-                    *failures = 0;
-                    self.take(replica, &mut pulse, notice?);
+                news = watch.next() => {
+                    self.take(news?, &mut pulse);
+                    *backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
                 },
                 told = wanted.changed() => {
                     let wanted = *wanted.borrow_and_update();
-                    if told.is_ok() && wanted > replica.revision() {
+                    if told.is_ok() && wanted > self.revision() {
                         pulse.hurry(wanted, self.clock.now());
                     }
                 },
@@ -271,52 +219,65 @@ impl<T: Send + Sync + 'static> Mirror<T> {
                     Beat::Wait(_) => {},
                     Beat::Ask => {
                         pulse.asked(self.clock.now());
-                        watch.request_progress().await?;
+                        watch.ask_progress().await?;
                     },
-                    Beat::Dead => return Err(watch.give_up("no answer to a request for progress")),
+                    Beat::Dead => return Err(watch.give_up("no sign of life in time")),
                 },
             }
         }
     }
 
-    fn take(&self, replica: &mut Replica<T>, pulse: &mut Pulse, notice: Notice) {
-        let (changed, fresh_at) = match notice {
-            Notice::Changed(batch) => {
+    fn take(&self, news: WatchNews, pulse: &mut Pulse) {
+        let view = self.view.load();
+        match news {
+            WatchNews::Events(events) => {
                 pulse.heard();
-                (replica.apply(&batch), None)
+                // Up to the last one and no further: the header may be ahead of what was sent.
+                let last = events.last().map_or(Revision(0), |event| event.revision);
+                self.publish(view.advanced(&self.prefix, events.into_iter(), last), None);
             },
-            Notice::Progress(revision) => {
-                replica.advance(revision);
-                (false, pulse.answered())
+            WatchNews::Progress(revision) => {
+                let proven = pulse.answered();
+                if revision > view.revision() {
+                    let next = view.advanced(&self.prefix, [].into_iter(), revision);
+                    self.publish(next, proven);
+                } else {
+                    self.prove(proven);
+                }
             },
-        };
-        pulse.reached(replica.revision());
-        self.publish(replica, changed, fresh_at);
+        }
+        pulse.reached(self.revision());
     }
 
-    fn publish(&self, replica: &Replica<T>, changed: bool, fresh_at: Option<Moment>) {
-        let revision = replica.revision();
-        self.view.store(Arc::new(replica.view()));
-        let before = {
-            let mut health = self.lock();
-            let before = health.condition;
-            health.condition = Condition::Following;
-            health.unreadable = replica.unreadable();
-            health.fresh_at = health.fresh_at.max(fresh_at);
-            before
-        };
-        if before != Condition::Following {
-            tracing::info!(prefix = self.prefix, %revision, "mirror follows etcd");
+    fn publish(&self, (next, unreadable): (View<T>, u64), proven: Option<Moment>) {
+        if unreadable > 0 {
+            self.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+            tracing::error!(
+                prefix = self.prefix,
+                unreadable,
+                "etcd holds values that do not parse"
+            );
         }
+        let revision = next.revision();
+        self.view.store(Arc::new(next));
+        self.prove(proven);
         // After the view: who is told a revision finds it there.
-        self.reached.send_replace(revision);
-        if changed {
-            self.changed.send_replace(revision);
+        self.revision.send_replace(revision);
+    }
+
+    /// It follows etcd; `proven`: when it was certainly as new.
+    fn prove(&self, proven: Option<Moment>) {
+        let mut health = self.lock();
+        health.proven = health.proven.max(proven);
+        let before = std::mem::replace(&mut health.condition, Condition::Following);
+        drop(health);
+        if before != Condition::Following {
+            tracing::debug!(prefix = self.prefix, "mirror follows etcd");
         }
     }
 
     fn note_failure(&self, error: &Error) {
-        let condition = if matches!(error, Error::WentBack { .. }) {
+        let condition = if matches!(error, Error::WentBack(_)) {
             Condition::Refused
         } else if self.condition() == Condition::Starting {
             Condition::Starting
@@ -324,17 +285,13 @@ impl<T: Send + Sync + 'static> Mirror<T> {
             Condition::Cut
         };
         let before = std::mem::replace(&mut self.lock().condition, condition);
-        let (prefix, error) = (&self.prefix, fault::chain(error));
+        let (prefix, error) = (&self.prefix, chain(error));
         if before == condition {
             tracing::debug!(prefix, error, "mirror still does not follow etcd");
         } else if condition == Condition::Refused {
-            tracing::error!(
-                prefix,
-                error,
-                "mirror refuses what etcd shows and keeps its view"
-            );
+            tracing::error!(prefix, error, "mirror refuses what etcd shows");
         } else {
-            tracing::warn!(prefix, error, "mirror lost etcd and serves its last view");
+            tracing::warn!(prefix, error, "mirror lists again");
         }
     }
 }
@@ -345,7 +302,25 @@ impl<T> Mirror<T> {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
-        // Plain numbers: a panic elsewhere cannot leave them half written.
+        // Plain values: a panic elsewhere cannot leave them half written.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run<T>(mirror: Arc<Mirror<T>>, entropy: Arc<Entropy>, tasks: Tasks)
+where
+    T: DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
+{
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+    while !tasks.is_stopping() {
+        let Err(error) = tokio::select! {
+            followed = mirror.follow(&mut backoff) => followed,
+            () = tasks.stopping() => return,
+        };
+        mirror.note_failure(&error);
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next(&entropy)) => {},
+            () = tasks.stopping() => return,
+        }
     }
 }

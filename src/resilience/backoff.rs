@@ -1,42 +1,41 @@
-//! Exponential backoff with full jitter.
-//!
-//! The n-th delay is drawn evenly from nothing up to `base * 2^n`, at most `cap`. Drawing from the
-//! whole range, and not from a band around its end, spreads callers that failed at the same moment
-//! best: after an outage they come back as a trickle and not as waves.
+//! Pauses between tries: exponential, with full jitter, so that many callers that failed together do
+//! not come back together.
 
 use std::time::Duration;
 
-/// The doublings after which the ceiling no longer grows, whatever the cap: 2^20 is above any cap in
-/// use, and the bound keeps the arithmetic in range.
-const DOUBLINGS_MAX: u32 = 20;
+use crate::entropy::Entropy;
 
-/// The delays between the tries of one kind of call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The next pauses of one caller.
+#[derive(Debug, Clone)]
 pub struct Backoff {
-    base: Duration,
-    cap: Duration,
+    ceiling: Duration,
+    most: Duration,
+}
+
+impl Default for Backoff {
+    /// For calls inside a cluster: up to 25 ms at first, 400 ms at most.
+    fn default() -> Self {
+        Self::new(Duration::from_millis(25), Duration::from_millis(400))
+    }
 }
 
 impl Backoff {
-    /// Delays up to `base` after the first failure, doubling with each one, never above `cap`.
-    pub const fn new(base: Duration, cap: Duration) -> Self {
-        Self { base, cap }
+    /// Pauses of up to `first`, doubling to `most`.
+    pub fn new(first: Duration, most: Duration) -> Self {
+        Self {
+            ceiling: first.min(most),
+            most,
+        }
     }
 
-    /// The delay after failure number `failures` (from 0), for a random `fraction` in `0.0..=1.0`.
-    pub fn delay(self, failures: u32, fraction: f64) -> Duration {
-        let fraction = if (0.0..=1.0).contains(&fraction) {
-            fraction
-        } else {
-            1.0
-        };
-        self.ceiling(failures).mul_f64(fraction)
-    }
-
-    /// The longest delay after failure number `failures` (from 0).
-    pub fn ceiling(self, failures: u32) -> Duration {
-        let factor = 1u32 << failures.min(DOUBLINGS_MAX);
-        self.base.saturating_mul(factor).min(self.cap)
+    /// The next pause: anything up to the ceiling, which doubles. Never zero.
+    pub fn next(&mut self, entropy: &Entropy) -> Duration {
+        let pause = self
+            .ceiling
+            .mul_f64(entropy.fraction())
+            .max(Duration::from_millis(1));
+        self.ceiling = self.ceiling.saturating_mul(2).min(self.most);
+        pause
     }
 }
 
@@ -44,21 +43,24 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(400));
-
     #[test]
-    fn the_ceiling_doubles_up_to_the_cap() {
-        let ceilings = [0, 1, 2, 3, 4, 5, 31, u32::MAX].map(|n| BACKOFF.ceiling(n).as_millis());
-        assert_eq!(ceilings, [25, 50, 100, 200, 400, 400, 400, 400]);
-    }
-
-    #[test]
-    fn the_whole_range_is_used_and_never_left() {
-        assert_eq!(BACKOFF.delay(3, 0.0), Duration::ZERO);
-        assert_eq!(BACKOFF.delay(3, 0.5), Duration::from_millis(100));
-        assert_eq!(BACKOFF.delay(3, 1.0), Duration::from_millis(200));
-        for odd in [-1.0, 1.5, f64::NAN, f64::INFINITY] {
-            assert_eq!(BACKOFF.delay(3, odd), Duration::from_millis(200));
+    fn pauses_grow_to_the_most_and_repeat_for_a_seed() {
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(2));
+        let pauses = |seed| {
+            let entropy = Entropy::from_seed(seed);
+            let mut backoff = Backoff::new(first, most);
+            (0..50).map(|_| backoff.next(&entropy)).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(7), pauses(7));
+        assert_ne!(pauses(7), pauses(8));
+        let mut ceiling = first;
+        for pause in pauses(7) {
+            assert!(
+                pause <= ceiling && pause > Duration::ZERO,
+                "{pause:?} of {ceiling:?}"
+            );
+            ceiling = (ceiling * 2).min(most);
         }
+        assert!(pauses(7).iter().any(|pause| *pause > most / 2));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{PULSE, SILENCE};
+use super::{PROOF_INTERVAL, PROOF_TIMEOUT};
 use crate::clock::Moment;
 use crate::ids::Revision;
 
@@ -66,7 +66,7 @@ impl Pulse {
 
     /// What is to be done next.
     pub(super) fn next(&self, now: Moment) -> Beat {
-        let dead_at = self.silent_since.map(|since| since + SILENCE);
+        let dead_at = self.silent_since.map(|since| since + PROOF_TIMEOUT);
         if dead_at.is_some_and(|at| now >= at) {
             return Beat::Dead;
         }
@@ -82,7 +82,7 @@ impl Pulse {
         self.silent_since.get_or_insert(now);
         self.unanswered_since.get_or_insert(now);
         self.wish = self.wish.filter(|wish| now < wish.until);
-        self.next_ask = now + self.wish.map_or(PULSE, |_wish| HURRIED);
+        self.next_ask = now + self.wish.map_or(PROOF_INTERVAL, |_wish| HURRIED);
     }
 
     /// Something came that is not an answer.

@@ -3,37 +3,36 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::coordination::etcd::LeaseId;
 
 /// Taken off the time to live beside an eighth of it: what it takes to stop acting.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// What a session knows of its lease.
+/// How sure the process may be of its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The lease lives, for certain, until a moment that lies ahead.
+pub enum State {
+    /// There is no lease, and no key of an earlier one: not yet, or not any more.
+    Lost,
+    /// The lease lives for certain, until a moment that lies ahead.
     Connected,
     /// The lease may have ended. Nothing may be done on it; nothing of it is lost yet.
     Suspect,
-    /// There is no lease, and no key of an earlier one.
-    Lost,
 }
 
-/// How a session stands.
+/// The lease as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// What is known of the lease.
-    pub phase: Phase,
-    /// The lease, unless there is none.
-    pub lease: Option<LeaseId>,
-    /// Grows with each lease; keys of an earlier epoch are gone.
-    pub epoch: u64,
+    /// How sure the process may be.
+    pub state: State,
+    /// The lease; 0 while there is none.
+    pub lease: i64,
+    /// Grows with each new lease; keys of an earlier generation are gone.
+    pub generation: u64,
 }
 
 impl Standing {
     /// The lease, if it can be acted on.
-    pub fn held(self) -> Option<LeaseId> {
-        self.lease.filter(|_lease| self.phase == Phase::Connected)
+    pub fn held(self) -> Option<i64> {
+        (self.state == State::Connected).then_some(self.lease)
     }
 }
 
@@ -43,14 +42,14 @@ pub(super) struct Machine {
     lease: Option<Granted>,
     suspect: bool,
     closed: bool,
-    epoch: u64,
+    generation: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Granted {
-    id: LeaseId,
+    id: i64,
     ttl: Duration,
-    /// When the last keepalive was sent, whatever became of it.
+    /// When the last renewal was sent, whatever became of it.
     sent: Moment,
     /// Until when the lease lives for certain.
     live_until: Moment,
@@ -59,13 +58,13 @@ struct Granted {
 impl Machine {
     pub(super) fn standing(&self) -> Standing {
         Standing {
-            phase: match self.lease {
-                None => Phase::Lost,
-                Some(_) if self.suspect => Phase::Suspect,
-                Some(_) => Phase::Connected,
+            state: match self.lease {
+                None => State::Lost,
+                Some(_) if self.suspect => State::Suspect,
+                Some(_) => State::Connected,
             },
-            lease: self.lease.map(|lease| lease.id),
-            epoch: self.epoch,
+            lease: self.lease.map_or(0, |lease| lease.id),
+            generation: self.generation,
         }
     }
 
@@ -78,19 +77,19 @@ impl Machine {
         self.lease.map(|lease| lease.live_until)
     }
 
-    /// The lease, and when its next keepalive is due.
-    pub(super) fn next_renewal(&self) -> Option<(LeaseId, Moment)> {
+    /// The lease, and when its next renewal is due.
+    pub(super) fn next_renewal(&self) -> Option<(i64, Moment)> {
         self.lease
             .map(|lease| (lease.id, lease.sent + lease.ttl / 3))
     }
 
     /// etcd granted a lease, asked for at `sent`.
-    pub(super) fn granted(&mut self, id: LeaseId, ttl: Duration, sent: Moment, now: Moment) {
+    pub(super) fn granted(&mut self, id: i64, ttl: Duration, sent: Moment, now: Moment) {
         if self.closed {
             // Its answer was under way. Nothing hangs on it, and it ends by itself.
             return;
         }
-        self.epoch = self.epoch.saturating_add(1);
+        self.generation = self.generation.saturating_add(1);
         self.lease = Some(Granted {
             id,
             ttl,
@@ -101,14 +100,18 @@ impl Machine {
         self.tick(now);
     }
 
-    /// A keepalive goes out.
-    pub(super) fn sent(&mut self, now: Moment) {
-        if let Some(lease) = &mut self.lease {
-            lease.sent = now;
+    /// A renewal goes out; says how long its answer may take, so that another can follow in time.
+    pub(super) fn sent(&mut self, now: Moment) -> Duration {
+        match &mut self.lease {
+            Some(lease) => {
+                lease.sent = now;
+                lease.ttl / 3
+            },
+            None => Duration::ZERO,
         }
     }
 
-    /// etcd acknowledged the keepalive that was sent at `sent`.
+    /// etcd acknowledged the renewal that was sent at `sent`.
     pub(super) fn acknowledged(&mut self, sent: Moment, now: Moment) {
         if let Some(lease) = &mut self.lease {
             lease.live_until = lease.live_until.max(certain(sent, lease.ttl));
@@ -129,7 +132,7 @@ impl Machine {
     }
 
     /// The lease is given up by the process itself, for good; says which one that was.
-    pub(super) fn close(&mut self) -> Option<LeaseId> {
+    pub(super) fn close(&mut self) -> Option<i64> {
         self.closed = true;
         let lease = self.lease.map(|lease| lease.id);
         self.lost();
@@ -166,24 +169,24 @@ mod tests {
     fn a_session_turns_suspect_before_its_lease_can_end() {
         let clock = ManualClock::default();
         let mut machine = Machine::default();
-        assert_eq!(machine.standing().phase, Phase::Lost);
-        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        assert_eq!(machine.standing().state, State::Lost);
+        machine.granted(7, TTL, clock.now(), clock.now());
         clock.advance(ms(4_274));
         machine.tick(clock.now());
-        assert_eq!(machine.standing().held(), Some(LeaseId(7)));
+        assert_eq!(machine.standing().held(), Some(7));
         clock.advance(ms(1));
         assert!(!machine.is_live(clock.now()), "even before anybody noticed");
         machine.tick(clock.now());
         let suspect = machine.standing();
-        assert_eq!((suspect.phase, suspect.held()), (Phase::Suspect, None));
-        assert_eq!((suspect.lease, suspect.epoch), (Some(LeaseId(7)), 1));
+        assert_eq!((suspect.state, suspect.held()), (State::Suspect, None));
+        assert_eq!((suspect.lease, suspect.generation), (7, 1));
     }
 
     #[test]
-    fn the_deadline_counts_from_when_the_keepalive_was_sent() {
+    fn the_deadline_counts_from_when_the_renewal_was_sent() {
         let clock = ManualClock::default();
         let mut machine = Machine::default();
-        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        machine.granted(7, TTL, clock.now(), clock.now());
         clock.advance(ms(1_666));
         let sent = clock.now();
         machine.sent(sent);
@@ -195,40 +198,40 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_session_comes_back_with_the_same_lease_or_a_new_epoch() {
+    fn a_suspect_session_comes_back_with_the_same_lease_or_a_new_generation() {
         let clock = ManualClock::default();
         let mut machine = Machine::default();
-        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        machine.granted(7, TTL, clock.now(), clock.now());
         clock.advance(ms(9_000));
         machine.tick(clock.now());
         machine.acknowledged(clock.now(), clock.now());
         let back = machine.standing();
-        assert_eq!((back.held(), back.epoch), (Some(LeaseId(7)), 1));
+        assert_eq!((back.held(), back.generation), (Some(7), 1));
 
         machine.lost();
         let lost = machine.standing();
-        assert_eq!((lost.phase, lost.lease), (Phase::Lost, None));
-        machine.granted(LeaseId(8), TTL, clock.now(), clock.now());
+        assert_eq!((lost.state, lost.lease), (State::Lost, 0));
+        machine.granted(8, TTL, clock.now(), clock.now());
         let new = machine.standing();
-        assert_eq!((new.held(), new.epoch), (Some(LeaseId(8)), 2));
+        assert_eq!((new.held(), new.generation), (Some(8), 2));
     }
 
     #[test]
     fn a_late_answer_does_not_revive_what_it_cannot_prove() {
         let clock = ManualClock::default();
         let mut machine = Machine::default();
-        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        machine.granted(7, TTL, clock.now(), clock.now());
         let sent = clock.now();
         clock.advance(ms(6_000));
         machine.tick(clock.now());
         machine.acknowledged(sent, clock.now());
-        assert_eq!(machine.standing().phase, Phase::Suspect);
+        assert_eq!(machine.standing().state, State::Suspect);
 
         let mut slow = Machine::default();
-        slow.granted(LeaseId(9), TTL, sent, clock.now());
+        slow.granted(9, TTL, sent, clock.now());
         assert_eq!(
-            slow.standing().phase,
-            Phase::Suspect,
+            slow.standing().state,
+            State::Suspect,
             "granted too long ago"
         );
     }
@@ -237,14 +240,14 @@ mod tests {
     fn what_arrives_after_the_end_revives_nothing() {
         let clock = ManualClock::default();
         let mut machine = Machine::default();
-        machine.granted(LeaseId(7), TTL, clock.now(), clock.now());
+        machine.granted(7, TTL, clock.now(), clock.now());
         machine.abandon();
         machine.acknowledged(clock.now(), clock.now());
-        assert_eq!(machine.standing().phase, Phase::Suspect);
+        assert_eq!(machine.standing().state, State::Suspect);
         assert!(!machine.is_live(clock.now()));
-        assert_eq!(machine.close(), Some(LeaseId(7)));
-        machine.granted(LeaseId(8), TTL, clock.now(), clock.now());
-        assert_eq!(machine.standing().phase, Phase::Lost);
+        assert_eq!(machine.close(), Some(7));
+        machine.granted(8, TTL, clock.now(), clock.now());
+        assert_eq!(machine.standing().state, State::Lost);
         assert_eq!(machine.close(), None);
     }
 
@@ -252,7 +255,7 @@ mod tests {
     enum Step {
         Pass(u64),
         Send,
-        /// The last keepalive reached etcd and its answer came, after so long.
+        /// The last renewal reached etcd and its answer came, after so long.
         Answer(u64),
         Tick,
     }
@@ -269,13 +272,13 @@ mod tests {
 
     proptest! {
         /// Whatever the delays: while the session is live by its own clock, etcd (whose lease runs
-        /// from when it received the keepalive, and whose clock runs up to an eighth faster) has the
+        /// from when it received the renewal, and whose clock runs up to an eighth faster) has the
         /// lease.
         #[test]
         fn a_live_session_has_its_lease(steps in steps()) {
             let clock = ManualClock::default();
             let mut machine = Machine::default();
-            machine.granted(LeaseId(1), TTL, clock.now(), clock.now());
+            machine.granted(1, TTL, clock.now(), clock.now());
             // The earliest that etcd could have counted from: when the message was sent.
             let mut at_etcd = clock.now();
             let mut sent = None;

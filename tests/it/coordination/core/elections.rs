@@ -3,24 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vectorsphere::coordination::election::term_guard;
-use vectorsphere::coordination::etcd::{Event, Notice};
-use vectorsphere::coordination::{Etcd, Leadership, Outcome, Transaction};
+use vectorsphere::coordination::election::{Leadership, term_guard};
+use vectorsphere::coordination::{Etcd, Transaction, WatchNews};
 use vectorsphere::entropy::Entropy;
 use vectorsphere::ids::{Revision, Term};
 use vectorsphere::tasks::Tasks;
 
 use super::server::Server;
-use super::{LIMIT, Member, client, eventually, keys, node, now};
-
-const TTL: Duration = Duration::from_secs(3);
+use super::{LIMIT, Member, TTL, client, eventually, guarded, keys, node, now, put};
 
 /// A control write of the leader of that term.
-async fn control_write(etcd: &Etcd, term: Term) -> Outcome {
-    let write = Transaction::new()
-        .guard(term_guard(&keys(), term))
-        .put("/control", term.to_string());
-    etcd.transact(&write).await.unwrap()
+fn control(term: Term) -> Transaction {
+    guarded(
+        term_guard(&keys(), term),
+        put("/control", term.to_string(), 0),
+    )
+}
+
+async fn is_accepted(etcd: &Etcd, term: Term) -> bool {
+    etcd.transact(control(term)).await.unwrap().succeeded
 }
 
 /// The leader's process is killed: the other leads within the time to live and a second, in a higher
@@ -28,9 +29,9 @@ async fn control_write(etcd: &Etcd, term: Term) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_leader_follows_a_dead_one_and_fences_it() {
     let server = Server::start().await;
-    let first = Member::start(&server, 1, TTL).await;
+    let first = Member::start(&server, 1).await;
     first.leads().await;
-    let second = Member::start(&server, 2, TTL).await;
+    let second = Member::start(&server, 2).await;
     let mut seen = second.election.leadership();
     let follows = seen.wait_for(|now| matches!(now, Leadership::Follower { leader: Some(_) }));
     let follows = tokio::time::timeout(LIMIT, follows).await.unwrap().unwrap();
@@ -41,7 +42,7 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
         "{follows:?}"
     );
     drop(follows);
-    assert!(control_write(&second.etcd, old).await.succeeded);
+    assert!(is_accepted(&second.etcd, old).await);
 
     first.crash().await;
     let began = now();
@@ -50,8 +51,8 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
     assert!(took < TTL + Duration::from_secs(1), "{took:?}");
     let new = second.election.term().unwrap();
     assert!(new > old);
-    assert!(!control_write(&second.etcd, old).await.succeeded);
-    assert!(control_write(&second.etcd, new).await.succeeded);
+    assert!(!is_accepted(&second.etcd, old).await);
+    assert!(is_accepted(&second.etcd, new).await);
     assert_eq!(first.election.term(), None);
     second.crash().await;
 }
@@ -60,9 +61,9 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_resigns_is_followed_at_once() {
     let server = Server::start().await;
-    let first = Member::start(&server, 1, TTL).await;
+    let first = Member::start(&server, 1).await;
     first.leads().await;
-    let second = Member::start(&server, 2, TTL).await;
+    let second = Member::start(&server, 2).await;
     let waits = second.election.leadership();
     let waiting = || async { *waits.borrow() != Leadership::Unknown };
     eventually("the second to stand", LIMIT, waiting).await;
@@ -85,12 +86,12 @@ async fn a_leader_that_resigns_is_followed_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
     let server = Server::start().await;
-    let before = Member::start(&server, 1, TTL).await;
+    let before = Member::start(&server, 1).await;
     before.leads().await;
     let old = before.election.term().unwrap();
     before.crash().await;
     let began = now();
-    let after = Member::start(&server, 1, TTL).await;
+    let after = Member::start(&server, 1).await;
     after.leads().await;
     let took = now().since(began);
     assert!(after.election.term().unwrap() > old);
@@ -102,7 +103,7 @@ async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_etcd_stops_itself() {
     let server = Server::start().await;
-    let leader = Member::start(&server, 1, TTL).await;
+    let leader = Member::start(&server, 1).await;
     leader.leads().await;
     server.pause();
     let paused = now();
@@ -126,7 +127,7 @@ async fn accepted_writes_never_go_back_to_an_older_term() {
     let began = etcd.revision().await.unwrap();
     let mut members = Vec::new();
     for n in 1..=3 {
-        members.push(Arc::new(Member::start(&server, n, TTL).await));
+        members.push(Arc::new(Member::start(&server, n).await));
     }
     let writers = Tasks::new();
     for member in &members {
@@ -170,11 +171,8 @@ async fn write_while_leading(member: &Member) {
             }
             continue;
         };
-        let write = Transaction::new()
-            .guard(term_guard(&keys(), term))
-            .put("/control", term.to_string());
         // Refused, unknown or unreachable: the next round writes again, as a stale leader would.
-        drop(member.etcd.transact(&write).await);
+        drop(member.etcd.transact(control(term)).await);
         tokio::task::yield_now().await;
     }
 }
@@ -201,11 +199,7 @@ async fn trouble(server: &Server, members: &[Arc<Member>], term: Term, draw: f64
             .iter()
             .find(|member| member.election.term() == Some(term));
         let Some(leader) = leader else { return false };
-        let lease = leader.session.standing().lease;
-        match lease {
-            Some(lease) => leader.etcd.lease_revoke(lease).await.is_ok(),
-            None => false,
-        }
+        leader.etcd.revoke(leader.standing().lease).await.is_ok()
     } else if draw < 0.8 {
         // Silence until every leader has stopped itself.
         server.pause();
@@ -232,15 +226,16 @@ async fn accepted(etcd: &Etcd, since: Revision) -> Vec<i64> {
     let mut terms = Vec::new();
     let mut at = since;
     while at < last {
-        let notice = tokio::time::timeout(LIMIT, watch.next()).await.unwrap();
-        if let Notice::Changed(batch) = notice.unwrap() {
-            for event in &batch.events {
-                if let Event::Put(entry) = event {
-                    let text = std::str::from_utf8(&entry.value).unwrap();
-                    terms.push(text.parse().unwrap());
-                }
+        let news = tokio::time::timeout(LIMIT, watch.next()).await.unwrap();
+        let WatchNews::Events(events) = news.unwrap() else {
+            continue;
+        };
+        for event in events {
+            at = event.revision;
+            if let Some(entry) = event.put {
+                let text = std::str::from_utf8(&entry.value).unwrap();
+                terms.push(text.parse().unwrap());
             }
-            at = batch.revision;
         }
     }
     terms

@@ -1,0 +1,515 @@
+//! The whole state, and what a change does to it: keys, leases, transactions. Pure; time comes in.
+//!
+//! Each change says what it did ([`Done`]), which is what goes to the log; applying the log again
+//! gives the same state.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::proto::{
+    PbCompare, PbDeleteRequest, PbDeleteResponse, PbKeyValue, PbPutRequest, PbPutResponse,
+    PbResponseHeader, PbResponseOp, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest,
+    PbTxnRequestOp, PbTxnResponse,
+};
+
+use super::failure::Failure;
+use super::kv::{Event, Kv, Range};
+use crate::clock::Moment;
+
+/// Operations of one transaction, as in etcd.
+const OPS_MAX: usize = 128;
+/// The shortest lease, as etcd has it by default.
+const TTL_MIN: i64 = 2;
+const TTL_MAX: i64 = 9_000_000_000;
+
+/// A lease.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    /// Seconds that were granted.
+    pub(super) ttl: i64,
+    /// When it ends.
+    pub(super) deadline: Moment,
+    /// The keys that hang on it.
+    pub(super) keys: BTreeSet<Vec<u8>>,
+}
+
+/// What a change did: what the log keeps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Done {
+    pub(super) events: Vec<Event>,
+    pub(super) granted: Option<(i64, i64)>,
+    pub(super) revoked: Option<i64>,
+    pub(super) compacted: Option<i64>,
+}
+
+impl Done {
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) kv: Kv,
+    pub(super) leases: BTreeMap<i64, Lease>,
+}
+
+impl State {
+    fn header(revision: i64) -> Option<PbResponseHeader> {
+        Some(PbResponseHeader {
+            revision,
+            ..PbResponseHeader::default()
+        })
+    }
+
+    pub(super) fn put(&mut self, request: &PbPutRequest) -> Result<(PbPutResponse, Done), Failure> {
+        check_put(request)?;
+        self.check_put_now(request)?;
+        let making = self.kv.revision() + 1;
+        let mut events = Vec::new();
+        let mut answer = self.apply_put(request, making, &mut events);
+        answer.header = Self::header(making);
+        self.kv.seal(events.clone());
+        Ok((
+            answer,
+            Done {
+                events,
+                ..Done::default()
+            },
+        ))
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        request: &PbDeleteRequest,
+    ) -> Result<(PbDeleteResponse, Done), Failure> {
+        if request.key.is_empty() {
+            return Err(Failure::EmptyKey);
+        }
+        let making = self.kv.revision() + 1;
+        let mut events = Vec::new();
+        let mut answer = self.apply_delete(request, making, &mut events);
+        self.kv.seal(events.clone());
+        answer.header = Self::header(self.kv.revision());
+        Ok((
+            answer,
+            Done {
+                events,
+                ..Done::default()
+            },
+        ))
+    }
+
+    pub(super) fn txn(&mut self, request: &PbTxnRequest) -> Result<(PbTxnResponse, Done), Failure> {
+        check_txn(request)?;
+        self.check_txn_now(request)?;
+        let making = self.kv.revision() + 1;
+        let mut events = Vec::new();
+        let mut answer = self.apply_txn(request, making, &mut events)?;
+        self.kv.seal(events.clone());
+        set_headers(&mut answer, self.kv.revision());
+        Ok((
+            answer,
+            Done {
+                events,
+                ..Done::default()
+            },
+        ))
+    }
+
+    /// Reads only: for transactions that change nothing and for what is asked outside of one.
+    pub(super) fn grant(&mut self, id: i64, ttl: i64, now: Moment) -> Result<Done, Failure> {
+        if ttl > TTL_MAX {
+            return Err(Failure::LeaseTtlTooLarge);
+        }
+        if self.leases.contains_key(&id) {
+            return Err(Failure::LeaseExists);
+        }
+        let ttl = ttl.max(TTL_MIN);
+        self.insert_lease(id, ttl, now);
+        Ok(Done {
+            granted: Some((id, ttl)),
+            ..Done::default()
+        })
+    }
+
+    fn insert_lease(&mut self, id: i64, ttl: i64, now: Moment) {
+        let deadline = now + Duration::from_secs(ttl.unsigned_abs());
+        self.leases.insert(
+            id,
+            Lease {
+                ttl,
+                deadline,
+                keys: BTreeSet::new(),
+            },
+        );
+    }
+
+    pub(super) fn revoke(&mut self, id: i64) -> Result<Done, Failure> {
+        let lease = self.leases.remove(&id).ok_or(Failure::LeaseNotFound)?;
+        let making = self.kv.revision() + 1;
+        let events: Vec<Event> = lease
+            .keys
+            .iter()
+            .filter_map(|key| self.kv.delete(key, making))
+            .collect();
+        self.kv.seal(events.clone());
+        Ok(Done {
+            events,
+            revoked: Some(id),
+            ..Done::default()
+        })
+    }
+
+    /// The lease lives its whole time again; the seconds of it.
+    pub(super) fn renew(&mut self, id: i64, now: Moment) -> Option<i64> {
+        let lease = self.leases.get_mut(&id)?;
+        if lease.deadline <= now {
+            return None;
+        }
+        lease.deadline = now + Duration::from_secs(lease.ttl.unsigned_abs());
+        Some(lease.ttl)
+    }
+
+    /// The leases that have ended.
+    pub(super) fn ended(&self, now: Moment) -> Vec<i64> {
+        let ended = self
+            .leases
+            .iter()
+            .filter(|(_id, lease)| lease.deadline <= now);
+        ended.map(|(id, _lease)| *id).collect()
+    }
+
+    /// Does again what the log says was done. A lease starts anew, as after any restart of etcd.
+    pub(super) fn replay(&mut self, done: Done, now: Moment) {
+        if let Some((id, ttl)) = done.granted {
+            self.insert_lease(id, ttl, now);
+        }
+        let mut events = Vec::with_capacity(done.events.len());
+        for event in done.events {
+            match event.put {
+                Some(kv) => {
+                    self.unhang(&event.key);
+                    self.hang(&event.key, kv.lease);
+                    events.push(self.kv.put(
+                        &event.key,
+                        kv.value.clone(),
+                        kv.lease,
+                        event.revision,
+                    ));
+                },
+                None => {
+                    self.unhang(&event.key);
+                    events.extend(self.kv.delete(&event.key, event.revision));
+                },
+            }
+        }
+        self.kv.seal(events);
+        if let Some(id) = done.revoked {
+            self.leases.remove(&id);
+        }
+        if let Some(revision) = done.compacted
+            && self.kv.compact(revision).is_err()
+        {
+            tracing::debug!(revision, "compaction was done already");
+        }
+    }
+
+    fn hang(&mut self, key: &[u8], lease: i64) {
+        if let Some(lease) = self.leases.get_mut(&lease) {
+            lease.keys.insert(key.to_vec());
+        }
+    }
+
+    fn unhang(&mut self, key: &[u8]) {
+        let lease = self.kv.get(key).map_or(0, |kv| kv.lease);
+        if let Some(lease) = self.leases.get_mut(&lease) {
+            lease.keys.remove(key);
+        }
+    }
+
+    fn apply_put(
+        &mut self,
+        request: &PbPutRequest,
+        making: i64,
+        events: &mut Vec<Event>,
+    ) -> PbPutResponse {
+        let before = self.kv.get(&request.key).cloned();
+        let kept = |keep: bool| before.as_ref().filter(|_kv| keep);
+        let value =
+            kept(request.ignore_value).map_or_else(|| request.value.clone(), |kv| kv.value.clone());
+        let lease = kept(request.ignore_lease).map_or(request.lease, |kv| kv.lease);
+        self.unhang(&request.key);
+        self.hang(&request.key, lease);
+        events.push(self.kv.put(&request.key, value, lease, making));
+        let prev_kv = before
+            .filter(|_kv| request.prev_kv)
+            .map(|kv| PbKeyValue::clone(&kv));
+        PbPutResponse {
+            header: None,
+            prev_kv,
+        }
+    }
+
+    fn apply_delete(
+        &mut self,
+        request: &PbDeleteRequest,
+        making: i64,
+        events: &mut Vec<Event>,
+    ) -> PbDeleteResponse {
+        let range = Range::new(&request.key, &request.range_end);
+        let gone: Vec<Arc<PbKeyValue>> = self.kv.at(&range, i64::MAX).cloned().collect();
+        for kv in &gone {
+            self.unhang(&kv.key);
+            events.extend(self.kv.delete(&kv.key, making));
+        }
+        let deleted = i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        let prev_kvs = if request.prev_kv {
+            gone.iter().map(|kv| PbKeyValue::clone(kv)).collect()
+        } else {
+            Vec::new()
+        };
+        PbDeleteResponse {
+            header: None,
+            deleted,
+            prev_kvs,
+        }
+    }
+
+    fn apply_txn(
+        &mut self,
+        request: &PbTxnRequest,
+        making: i64,
+        events: &mut Vec<Event>,
+    ) -> Result<PbTxnResponse, Failure> {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let ops = if succeeded {
+            &request.success
+        } else {
+            &request.failure
+        };
+        let mut responses = Vec::with_capacity(ops.len());
+        for op in ops {
+            let response = match &op.request {
+                Some(PbTxnOpRequest::RequestRange(range)) => {
+                    let now = if events.is_empty() {
+                        self.kv.revision()
+                    } else {
+                        making
+                    };
+                    Some(PbTxnOpResponse::ResponseRange(self.kv.range(range, now)?))
+                },
+                Some(PbTxnOpRequest::RequestPut(put)) => Some(PbTxnOpResponse::ResponsePut(
+                    self.apply_put(put, making, events),
+                )),
+                Some(PbTxnOpRequest::RequestDeleteRange(delete)) => Some(
+                    PbTxnOpResponse::ResponseDeleteRange(self.apply_delete(delete, making, events)),
+                ),
+                Some(PbTxnOpRequest::RequestTxn(txn)) => Some(PbTxnOpResponse::ResponseTxn(
+                    self.apply_txn(txn, making, events)?,
+                )),
+                None => None,
+            };
+            responses.push(PbResponseOp { response });
+        }
+        Ok(PbTxnResponse {
+            header: None,
+            succeeded,
+            responses,
+        })
+    }
+
+    /// Whether a comparison holds, for every key of its range; an empty range is compared as one
+    /// key that was never there, except by value, which then never holds.
+    fn holds(&self, compare: &PbCompare) -> bool {
+        let range = Range::new(&compare.key, &compare.range_end);
+        let mut kvs = self.kv.at(&range, i64::MAX).peekable();
+        if kvs.peek().is_none() {
+            if matches!(compare.target_union, Some(PbTargetUnion::Value(_))) || compare.target == 3
+            {
+                return false;
+            }
+            return compare_one(compare, &PbKeyValue::default());
+        }
+        kvs.all(|kv| compare_one(compare, kv))
+    }
+
+    /// What depends on the state, checked before anything changes, for the branch that is taken.
+    fn check_txn_now(&self, request: &PbTxnRequest) -> Result<(), Failure> {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let ops = if succeeded {
+            &request.success
+        } else {
+            &request.failure
+        };
+        for op in ops {
+            match &op.request {
+                Some(PbTxnOpRequest::RequestPut(put)) => self.check_put_now(put)?,
+                Some(PbTxnOpRequest::RequestRange(range)) => {
+                    if range.revision > self.kv.revision() {
+                        return Err(Failure::FutureRevision);
+                    }
+                    if range.revision > 0 && range.revision < self.kv.compacted() {
+                        return Err(Failure::Compacted);
+                    }
+                },
+                Some(PbTxnOpRequest::RequestTxn(txn)) => self.check_txn_now(txn)?,
+                Some(PbTxnOpRequest::RequestDeleteRange(_)) | None => {},
+            }
+        }
+        Ok(())
+    }
+
+    fn check_put_now(&self, request: &PbPutRequest) -> Result<(), Failure> {
+        if (request.ignore_value || request.ignore_lease) && self.kv.get(&request.key).is_none() {
+            return Err(Failure::KeyNotFound);
+        }
+        if request.lease != 0 && !self.leases.contains_key(&request.lease) {
+            return Err(Failure::LeaseNotFound);
+        }
+        Ok(())
+    }
+}
+
+/// Results are equal 0, greater 1, less 2, not equal 3.
+fn compare_one(compare: &PbCompare, kv: &PbKeyValue) -> bool {
+    use std::cmp::Ordering;
+    let order = match &compare.target_union {
+        Some(PbTargetUnion::Version(version)) => kv.version.cmp(version),
+        Some(PbTargetUnion::CreateRevision(revision)) => kv.create_revision.cmp(revision),
+        Some(PbTargetUnion::ModRevision(revision)) => kv.mod_revision.cmp(revision),
+        Some(PbTargetUnion::Value(value)) => kv.value.cmp(value),
+        Some(PbTargetUnion::Lease(lease)) => kv.lease.cmp(lease),
+        // Etcd takes an absent target for its zero.
+        None => match compare.target {
+            1 => kv.create_revision.cmp(&0),
+            2 => kv.mod_revision.cmp(&0),
+            3 => kv.value.as_slice().cmp(&[]),
+            4 => kv.lease.cmp(&0),
+            _ => kv.version.cmp(&0),
+        },
+    };
+    match compare.result {
+        0 => order == Ordering::Equal,
+        1 => order == Ordering::Greater,
+        2 => order == Ordering::Less,
+        _ => order != Ordering::Equal,
+    }
+}
+
+fn check_put(request: &PbPutRequest) -> Result<(), Failure> {
+    if request.key.is_empty() {
+        return Err(Failure::EmptyKey);
+    }
+    if request.ignore_value && !request.value.is_empty() {
+        return Err(Failure::ValueProvided);
+    }
+    if request.ignore_lease && request.lease != 0 {
+        return Err(Failure::LeaseProvided);
+    }
+    Ok(())
+}
+
+/// What can be said of a transaction without the state.
+fn check_txn(request: &PbTxnRequest) -> Result<(), Failure> {
+    let most = request
+        .compare
+        .len()
+        .max(request.success.len())
+        .max(request.failure.len());
+    if most > OPS_MAX {
+        return Err(Failure::TooManyOps);
+    }
+    if request.compare.iter().any(|compare| compare.key.is_empty()) {
+        return Err(Failure::EmptyKey);
+    }
+    for ops in [&request.success, &request.failure] {
+        for op in ops {
+            check_op(op)?;
+        }
+    }
+    for ops in [&request.success, &request.failure] {
+        written(ops)?;
+    }
+    Ok(())
+}
+
+fn check_op(op: &PbTxnRequestOp) -> Result<(), Failure> {
+    match &op.request {
+        Some(PbTxnOpRequest::RequestRange(range)) if range.key.is_empty() => Err(Failure::EmptyKey),
+        Some(PbTxnOpRequest::RequestDeleteRange(delete)) if delete.key.is_empty() => {
+            Err(Failure::EmptyKey)
+        },
+        Some(PbTxnOpRequest::RequestPut(put)) => check_put(put),
+        Some(PbTxnOpRequest::RequestTxn(txn)) => check_txn(txn),
+        Some(PbTxnOpRequest::RequestRange(_) | PbTxnOpRequest::RequestDeleteRange(_)) => Ok(()),
+        None => Err(Failure::EmptyKey),
+    }
+}
+
+/// The keys that a list of operations puts and the ranges that it deletes; no key twice, none both
+/// put and deleted. Of a nested transaction both branches count, but not against each other.
+fn written(ops: &[PbTxnRequestOp]) -> Result<(HashSet<Vec<u8>>, Vec<Range>), Failure> {
+    let mut deleted: Vec<Range> = Vec::new();
+    for op in ops {
+        if let Some(PbTxnOpRequest::RequestDeleteRange(delete)) = &op.request {
+            deleted.push(Range::new(&delete.key, &delete.range_end));
+        }
+    }
+    let mut puts: HashSet<Vec<u8>> = HashSet::new();
+    for op in ops {
+        if let Some(PbTxnOpRequest::RequestTxn(txn)) = &op.request {
+            let (then_puts, then_deletes) = written(&txn.success)?;
+            let (else_puts, else_deletes) = written(&txn.failure)?;
+            for key in then_puts.iter().chain(else_puts.difference(&then_puts)) {
+                if puts.contains(key) || deleted.iter().any(|range| range.contains(key)) {
+                    return Err(Failure::DuplicateKey);
+                }
+            }
+            if puts.iter().any(|key| {
+                then_deletes
+                    .iter()
+                    .chain(&else_deletes)
+                    .any(|range| range.contains(key))
+            }) {
+                return Err(Failure::DuplicateKey);
+            }
+            puts.extend(then_puts);
+            puts.extend(else_puts);
+            deleted.extend(then_deletes);
+            deleted.extend(else_deletes);
+        }
+    }
+    for op in ops {
+        if let Some(PbTxnOpRequest::RequestPut(put)) = &op.request
+            && (deleted.iter().any(|range| range.contains(&put.key))
+                || !puts.insert(put.key.clone()))
+        {
+            return Err(Failure::DuplicateKey);
+        }
+    }
+    Ok((puts, deleted))
+}
+
+fn set_headers(answer: &mut PbTxnResponse, revision: i64) {
+    answer.header = State::header(revision);
+    for response in &mut answer.responses {
+        match &mut response.response {
+            Some(PbTxnOpResponse::ResponseRange(range)) => range.header = inner(revision),
+            Some(PbTxnOpResponse::ResponsePut(put)) => put.header = inner(revision),
+            Some(PbTxnOpResponse::ResponseDeleteRange(delete)) => delete.header = inner(revision),
+            Some(PbTxnOpResponse::ResponseTxn(txn)) => {
+                set_headers(txn, revision);
+                txn.header = inner(revision);
+            },
+            None => {},
+        }
+    }
+}
+
+/// Inside a transaction etcd's headers hold the revision alone.
+fn inner(revision: i64) -> Option<PbResponseHeader> {
+    State::header(revision)
+}

@@ -1,0 +1,316 @@
+//! Watch streams. Each stream has a task that reads history from where each watcher is, so that a
+//! slow client is caught up from history and nothing is queued for it without a bound.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use etcd_client::proto::{
+    PbEvent, PbKeyValue, PbResponseHeader, PbWatchRequest, PbWatchRequestUnion, PbWatchResponse,
+};
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::failure::Failure;
+use super::kv::{Event, Range};
+use super::persist::Identity;
+use super::writer::Shared;
+use crate::tasks::Tasks;
+
+/// Watchers of one stream.
+const WATCHERS_MAX: usize = 1_024;
+/// Bytes of events after which a fragment ends, when the client takes fragments.
+const FRAGMENT_BYTES: usize = 1_536 * 1024;
+/// Revisions that are read at once while catching up.
+const REVISIONS_AT_ONCE: usize = 1_000;
+
+struct Watcher {
+    range: Range,
+    /// Everything up to this revision has been sent.
+    sent: i64,
+    previous: bool,
+    no_put: bool,
+    no_delete: bool,
+    fragment: bool,
+}
+
+/// One stream.
+pub(super) struct Stream {
+    pub(super) shared: Arc<Shared>,
+    pub(super) identity: Identity,
+    pub(super) answers: mpsc::Sender<Result<PbWatchResponse, Status>>,
+}
+
+impl Stream {
+    /// Serves the stream until either side ends it.
+    pub(super) async fn run(self, mut requests: Streaming<PbWatchRequest>, tasks: Tasks) {
+        let mut watchers: BTreeMap<i64, Watcher> = BTreeMap::new();
+        let mut revision = self.shared.revision.subscribe();
+        loop {
+            let now = *revision.borrow_and_update();
+            let Some(now) = now else {
+                let _gone = self.answers.send(Err(Failure::Storage.into())).await;
+                return;
+            };
+            if !self.catch_up(&mut watchers, now).await {
+                return;
+            }
+            tokio::select! {
+                request = requests.message() => match request {
+                    Ok(Some(request)) => {
+                        if !self.take(request, &mut watchers).await {
+                            return;
+                        }
+                    },
+                    Ok(None) | Err(_) => return,
+                },
+                changed = revision.changed() => if changed.is_err() { return },
+                () = self.answers.closed() => return,
+                () = tasks.stopping() => {
+                    let _gone = self.answers.send(Err(Failure::Stopped.into())).await;
+                    return;
+                },
+            }
+        }
+    }
+
+    fn header(&self, revision: i64) -> Option<PbResponseHeader> {
+        let Identity { cluster, member } = self.identity;
+        Some(PbResponseHeader {
+            cluster_id: cluster,
+            member_id: member,
+            revision,
+            raft_term: 2,
+        })
+    }
+
+    async fn send(&self, answer: PbWatchResponse) -> bool {
+        self.answers.send(Ok(answer)).await.is_ok()
+    }
+
+    async fn take(&self, request: PbWatchRequest, watchers: &mut BTreeMap<i64, Watcher>) -> bool {
+        let Ok((now, compacted)) = self
+            .shared
+            .read(|state| Ok((state.kv.revision(), state.kv.compacted())))
+        else {
+            return false;
+        };
+        match request.request_union {
+            Some(PbWatchRequestUnion::CreateRequest(create)) => {
+                let taken = create.watch_id != 0 && watchers.contains_key(&create.watch_id);
+                if taken || watchers.len() >= WATCHERS_MAX {
+                    let why = if taken {
+                        "mvcc: duplicate watch ID provided on the WatchStream"
+                    } else {
+                        "embedded etcd: too many watchers on the stream"
+                    };
+                    return self
+                        .send(PbWatchResponse {
+                            header: self.header(now),
+                            watch_id: -1,
+                            created: true,
+                            canceled: true,
+                            cancel_reason: why.to_owned(),
+                            ..PbWatchResponse::default()
+                        })
+                        .await;
+                }
+                let id = if create.watch_id != 0 {
+                    create.watch_id
+                } else {
+                    (0..).find(|id| !watchers.contains_key(id)).unwrap_or(0)
+                };
+                let created = PbWatchResponse {
+                    header: self.header(now),
+                    watch_id: id,
+                    created: true,
+                    ..PbWatchResponse::default()
+                };
+                if !self.send(created).await {
+                    return false;
+                }
+                if create.start_revision > 0 && create.start_revision <= compacted {
+                    return self
+                        .send(PbWatchResponse {
+                            header: self.header(0),
+                            watch_id: id,
+                            canceled: true,
+                            compact_revision: compacted,
+                            ..PbWatchResponse::default()
+                        })
+                        .await;
+                }
+                let sent = if create.start_revision > 0 {
+                    create.start_revision - 1
+                } else {
+                    now
+                };
+                // An absent key means all keys.
+                let key = if create.key.is_empty() {
+                    vec![0]
+                } else {
+                    create.key
+                };
+                watchers.insert(
+                    id,
+                    Watcher {
+                        range: Range::new(&key, &create.range_end),
+                        sent,
+                        previous: create.prev_kv,
+                        no_put: create.filters.contains(&0),
+                        no_delete: create.filters.contains(&1),
+                        fragment: create.fragment,
+                    },
+                );
+                true
+            },
+            Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
+                if watchers.remove(&cancel.watch_id).is_none() {
+                    return true;
+                }
+                self.send(PbWatchResponse {
+                    header: self.header(now),
+                    watch_id: cancel.watch_id,
+                    canceled: true,
+                    ..PbWatchResponse::default()
+                })
+                .await
+            },
+            Some(PbWatchRequestUnion::ProgressRequest(_)) => {
+                // Everything up to here is on the stream before the answer is.
+                self.catch_up(watchers, now).await
+                    && self
+                        .send(PbWatchResponse {
+                            header: self.header(now),
+                            watch_id: -1,
+                            ..PbWatchResponse::default()
+                        })
+                        .await
+            },
+            None => true,
+        }
+    }
+
+    /// Sends each watcher what it has not got, up to a revision. False when the client is gone.
+    async fn catch_up(&self, watchers: &mut BTreeMap<i64, Watcher>, now: i64) -> bool {
+        let ids: Vec<i64> = watchers.keys().copied().collect();
+        for id in ids {
+            while let Some(watcher) = watchers.get_mut(&id)
+                && watcher.sent < now
+            {
+                let Ok((compacted, news)) = self.news(watcher, now) else {
+                    return false;
+                };
+                if compacted > watcher.sent {
+                    watchers.remove(&id);
+                    let canceled = PbWatchResponse {
+                        header: self.header(0),
+                        watch_id: id,
+                        canceled: true,
+                        compact_revision: compacted,
+                        ..PbWatchResponse::default()
+                    };
+                    if !self.send(canceled).await {
+                        return false;
+                    }
+                    break;
+                }
+                let Some((upto, events)) = news else {
+                    watcher.sent = now;
+                    break;
+                };
+                watcher.sent = upto;
+                let fragment = watcher.fragment;
+                if !self.send_events(id, events, now, fragment).await {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// What a watcher has not got: up to which revision, and the events for it.
+    #[expect(clippy::type_complexity, reason = "read once, just above")]
+    fn news(
+        &self,
+        watcher: &Watcher,
+        now: i64,
+    ) -> Result<(i64, Option<(i64, Vec<PbEvent>)>), Failure> {
+        self.shared.read(|state| {
+            let compacted = state.kv.compacted();
+            // Nothing was missed when the watcher already has all that was compacted.
+            if compacted > watcher.sent {
+                return Ok((compacted, None));
+            }
+            let mut events = Vec::new();
+            let mut upto = None;
+            for (revision, all) in state.kv.since(watcher.sent).take(REVISIONS_AT_ONCE) {
+                if *revision > now {
+                    break;
+                }
+                upto = Some(*revision);
+                events.extend(all.iter().filter_map(|event| watcher.wants(event)));
+            }
+            Ok((compacted, upto.map(|upto| (upto, events))))
+        })
+    }
+
+    async fn send_events(&self, id: i64, events: Vec<PbEvent>, now: i64, fragment: bool) -> bool {
+        if events.is_empty() {
+            return true;
+        }
+        let answer = |events, fragment| PbWatchResponse {
+            header: self.header(now),
+            watch_id: id,
+            events,
+            fragment,
+            ..PbWatchResponse::default()
+        };
+        if !fragment {
+            return self.send(answer(events, false)).await;
+        }
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for event in events {
+            let len = event.encoded_len();
+            if !part.is_empty() && bytes + len > FRAGMENT_BYTES {
+                if !self.send(answer(std::mem::take(&mut part), true)).await {
+                    return false;
+                }
+                bytes = 0;
+            }
+            bytes += len;
+            part.push(event);
+        }
+        self.send(answer(part, false)).await
+    }
+}
+
+impl Watcher {
+    fn wants(&self, event: &Event) -> Option<PbEvent> {
+        if !self.range.contains(&event.key) {
+            return None;
+        }
+        let filtered = if event.put.is_some() {
+            self.no_put
+        } else {
+            self.no_delete
+        };
+        if filtered {
+            return None;
+        }
+        let kv = match &event.put {
+            Some(kv) => PbKeyValue::clone(kv),
+            None => PbKeyValue {
+                key: event.key.clone(),
+                mod_revision: event.revision,
+                ..PbKeyValue::default()
+            },
+        };
+        let previous = event.previous.as_ref().filter(|_kv| self.previous);
+        Some(PbEvent {
+            r#type: i32::from(event.put.is_none()),
+            kv: Some(kv),
+            prev_kv: previous.map(|kv| PbKeyValue::clone(kv)),
+        })
+    }
+}

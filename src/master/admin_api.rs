@@ -1,0 +1,206 @@
+//! The admin service: what operators, people and gateways ask of a master.
+//!
+//! A change runs in a task of its own: a caller that goes away does not stop it between two steps.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::collections::{AliasAction, Changed, Collections, Error, Update};
+use super::create::NewCollection;
+use super::state::State;
+use crate::coordination::election::{Election, Leadership};
+use crate::coordination::records::IndexRecord;
+use crate::fault::{Fault, Kind};
+use crate::ids::{CollectionName, Term};
+use crate::rpc::proto::admin_service_server::AdminService;
+use crate::rpc::{self, Request, Response, Status, proto, to_status};
+use crate::tasks::Tasks;
+use crate::vector::Distance;
+
+/// Answers the admin service's requests.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) collections: Arc<Collections>,
+    pub(super) election: Arc<Election>,
+    pub(super) state: State,
+    pub(super) tasks: Tasks,
+}
+
+impl Admin {
+    /// The term, when this master leads.
+    fn term(&self) -> Result<Term, Error> {
+        match &*self.election.leadership().borrow() {
+            Leadership::Leader { term } => Ok(*term),
+            Leadership::Follower {
+                leader: Some((record, _term)),
+            } => Err(Error::NotLeader(format!("{} does", record.name))),
+            Leadership::Follower { leader: None } => Err(Error::NotLeader("nobody does".into())),
+            Leadership::Unknown => Err(Error::NotLeader("who does is not known".into())),
+        }
+    }
+
+    /// Runs a change to its end, whatever becomes of the caller.
+    async fn change<W, F>(&self, work: W) -> Result<Response<proto::ChangeResponse>, Status>
+    where
+        W: FnOnce(Arc<Collections>, Term) -> F,
+        F: Future<Output = Result<Changed, Error>> + Send + 'static,
+    {
+        let term = self.term().map_err(|error| to_status(&error))?;
+        let running = self.tasks.spawn(
+            "collection-change",
+            work(Arc::clone(&self.collections), term),
+        );
+        let changed = running.await.map_err(|_panicked| {
+            to_status(&rpc::Error::new(
+                Kind::Internal,
+                "master.change",
+                "the change broke off",
+            ))
+        })?;
+        let changed = changed.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::ChangeResponse {
+            changed: changed.changed,
+            revision: changed.revision.0,
+        }))
+    }
+}
+
+fn name(text: &str) -> Result<CollectionName, Status> {
+    CollectionName::parse(text).map_err(|error| invalid(error.to_string()))
+}
+
+fn invalid(message: String) -> Status {
+    to_status(&Error::Invalid(message))
+}
+
+fn json(bytes: &[u8]) -> Result<serde_json::Value, Status> {
+    if bytes.is_empty() {
+        return Ok(serde_json::Value::Object(serde_json::Map::new()));
+    }
+    serde_json::from_slice(bytes).map_err(|error| invalid(format!("configuration: {error}")))
+}
+
+fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollection, Status> {
+    let shards = request.shards.map(u16::try_from).transpose();
+    Ok(NewCollection {
+        name: name(&request.name)?,
+        dimensions: usize::try_from(request.dimensions).unwrap_or(usize::MAX),
+        distance: Distance::parse(&request.distance)
+            .ok_or_else(|| invalid(format!("unknown distance {:?}", request.distance)))?,
+        vector_name: request.vector_name,
+        shards: shards.map_err(|_large| invalid("too many shards".into()))?,
+        index: IndexRecord {
+            algorithm: request.index_algorithm,
+            parameters: request
+                .index_parameters
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+        },
+        config: json(&request.config)?,
+    })
+}
+
+fn update(change: Option<proto::update_collection_request::Change>) -> Result<Update, Status> {
+    use proto::update_collection_request::Change as Wire;
+    match change.ok_or_else(|| invalid("no change".into()))? {
+        Wire::Config(bytes) => match json(&bytes)? {
+            serde_json::Value::Object(members) => Ok(Update::Config(members)),
+            _ => Err(invalid("a configuration is an object".into())),
+        },
+        Wire::CreatePayloadIndex(index) => {
+            Ok(Update::CreateIndex(index.field, json(&index.schema)?))
+        },
+        Wire::DeletePayloadIndex(field) => Ok(Update::DeleteIndex(field)),
+    }
+}
+
+fn alias(action: proto::AliasAction) -> Result<AliasAction, Status> {
+    use proto::alias_action::Action as Wire;
+    Ok(
+        match action.action.ok_or_else(|| invalid("no action".into()))? {
+            Wire::Create(create) => AliasAction::Create {
+                alias: name(&create.alias)?,
+                collection: name(&create.collection)?,
+            },
+            Wire::Delete(alias) => AliasAction::Delete(name(&alias)?),
+            Wire::Rename(rename) => AliasAction::Rename {
+                from: name(&rename.from)?,
+                to: name(&rename.to)?,
+            },
+        },
+    )
+}
+
+#[rpc::async_trait]
+impl AdminService for Admin {
+    async fn get_cluster_state(
+        &self,
+        _request: Request<proto::GetClusterStateRequest>,
+    ) -> Result<Response<proto::GetClusterStateResponse>, Status> {
+        Ok(Response::new(self.state.gather().await))
+    }
+
+    async fn create_collection(
+        &self,
+        request: Request<proto::CreateCollectionRequest>,
+    ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let new = new_collection(request.into_inner())?;
+        self.change(|collections, term| async move { collections.create(term, new).await })
+            .await
+    }
+
+    async fn update_collection(
+        &self,
+        request: Request<proto::UpdateCollectionRequest>,
+    ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let request = request.into_inner();
+        let (name, update) = (name(&request.name)?, update(request.change)?);
+        self.change(
+            |collections, term| async move { collections.update(term, &name, update).await },
+        )
+        .await
+    }
+
+    async fn delete_collection(
+        &self,
+        request: Request<proto::DeleteCollectionRequest>,
+    ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let name = name(&request.into_inner().name)?;
+        self.change(|collections, term| async move { collections.delete(term, &name).await })
+            .await
+    }
+
+    async fn update_aliases(
+        &self,
+        request: Request<proto::UpdateAliasesRequest>,
+    ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let actions = request.into_inner().actions.into_iter().map(alias);
+        let actions = actions.collect::<Result<Vec<_>, _>>()?;
+        self.change(|collections, term| async move { collections.alias(term, actions).await })
+            .await
+    }
+
+    async fn transfer_leader(
+        &self,
+        _request: Request<proto::TransferLeaderRequest>,
+    ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
+        let term = self.term().map_err(|error| to_status(&error))?;
+        let resigned = self.election.resign().await;
+        resigned.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::TransferLeaderResponse {
+            term: term.0,
+        }))
+    }
+
+    async fn drain_process(
+        &self,
+        request: Request<proto::DrainProcessRequest>,
+    ) -> Result<Response<proto::DrainProcessResponse>, Status> {
+        let name = request.into_inner().name;
+        let what = format!("draining {name}: no shard can be moved yet");
+        let error = rpc::Error::new(Kind::Unimplemented, "master.drain", what);
+        tracing::debug!(kind = error.kind().as_str(), "drain refused");
+        Err(to_status(&error))
+    }
+}

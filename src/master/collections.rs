@@ -1,0 +1,476 @@
+//! Collections as etcd's records: changing, deleting and renaming them, and finishing what was left
+//! half done. Creating one is in [`super::create`].
+//!
+//! The steps of a deletion: one transaction takes the names away, marks the collection `Deleting`
+//! and writes its tombstone; then its shard records go, then its own. Workers delete data for a
+//! tombstone and for nothing else, so a lost or old etcd never costs a shard.
+//! Whoever finds a collection `Deleting` or `Creating` without a change under way goes on from there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::coordination::records::{
+    CollectionRecord, CollectionState, NameKind, NameRecord, Tombstone, decode, encode,
+};
+use crate::coordination::{self, Change, Etcd, Guard, Keys, Transaction, election};
+use crate::entropy::Entropy;
+use crate::fault::{Fault, Kind, chain};
+use crate::ids::{CollectionId, CollectionName, Revision, Term};
+use crate::limits::{ETCD_TXN_OPS_MAX, PAYLOAD_INDEXES_MAX};
+use crate::router::Maps;
+use crate::rpc::Channels;
+
+/// Room for the guards beside the changes of one transaction.
+pub(super) const CHUNK: usize = ETCD_TXN_OPS_MAX - 8;
+
+/// How long one change of collections may take, all its steps.
+pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Shaped as clients of the public API expect it.
+    #[error("Collection `{0}` already exists!")]
+    Exists(String),
+    /// Shaped as clients of the public API expect it.
+    #[error("Collection `{0}` doesn't exist!")]
+    Missing(String),
+    #[error("alias `{0}` doesn't exist")]
+    NoAlias(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("this master does not lead; {0}")]
+    NotLeader(String),
+    #[error("another change came between, or the leadership ended")]
+    Overtaken,
+    #[error("no worker is registered: a collection needs one")]
+    NoWorker,
+    #[error("create shard {shard} on {worker}")]
+    CreateShard {
+        shard: u16,
+        worker: String,
+        #[source]
+        source: crate::rpc::Error,
+    },
+    #[error("{what} took longer than {} s; it is taken back", CHANGE_TIMEOUT.as_secs())]
+    TooLong { what: &'static str },
+    #[error("read or write etcd")]
+    Etcd(#[source] coordination::Error),
+}
+
+impl From<coordination::Error> for Error {
+    fn from(error: coordination::Error) -> Self {
+        Self::Etcd(error)
+    }
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Exists(_) => Kind::AlreadyExists,
+            Self::Missing(_) | Self::NoAlias(_) => Kind::NotFound,
+            Self::Invalid(_) => Kind::InvalidInput,
+            Self::NotLeader(_) | Self::NoWorker | Self::Overtaken => Kind::Unavailable,
+            Self::CreateShard { source, .. } => source.kind(),
+            Self::TooLong { .. } => Kind::Timeout,
+            Self::Etcd(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Exists(_) => "master.exists",
+            Self::Missing(_) => "master.missing",
+            Self::NoAlias(_) => "master.no_alias",
+            Self::Invalid(_) => "master.invalid",
+            Self::NotLeader(_) => "master.not_leader",
+            Self::Overtaken => "master.overtaken",
+            Self::NoWorker => "master.no_worker",
+            Self::CreateShard { .. } => "master.create_shard",
+            Self::TooLong { .. } => "master.too_long",
+            Self::Etcd(error) => error.code(),
+        }
+    }
+}
+
+/// A change that was made, or was not needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changed {
+    /// Whether there was something to change.
+    pub(super) changed: bool,
+    /// Who has read up to here sees it.
+    pub(super) revision: Revision,
+}
+
+/// One change of a collection's record.
+#[derive(Debug, Clone)]
+pub(super) enum Update {
+    /// Merged into the configuration that the client sent.
+    Config(serde_json::Map<String, serde_json::Value>),
+    /// A payload index of this field.
+    CreateIndex(String, serde_json::Value),
+    /// No payload index of this field.
+    DeleteIndex(String),
+}
+
+/// One action on aliases; a request's are carried out together or not at all.
+#[derive(Debug, Clone)]
+pub(super) enum AliasAction {
+    /// A new alias, or one that leads elsewhere from now on.
+    Create {
+        alias: CollectionName,
+        collection: CollectionName,
+    },
+    /// An alias less.
+    Delete(CollectionName),
+    /// Another name for an alias.
+    Rename {
+        from: CollectionName,
+        to: CollectionName,
+    },
+}
+
+/// Changes collections for the leader.
+#[derive(Debug)]
+pub(super) struct Collections {
+    pub(super) etcd: Etcd,
+    pub(super) keys: Keys,
+    pub(super) maps: Maps,
+    pub(super) channels: Arc<Channels>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<Entropy>,
+    /// One change at a time: they are rare, and their steps must not mix.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+/// A record with the revision that a change of it is guarded by.
+pub(super) struct Found<T> {
+    pub(super) value: T,
+    pub(super) mod_revision: Revision,
+}
+
+impl Collections {
+    /// Changes one thing of a collection.
+    pub(super) async fn update(
+        &self,
+        term: Term,
+        name: &CollectionName,
+        update: Update,
+    ) -> Result<Changed, Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        let mut found = self.by_name(name).await?;
+        if !apply(&mut found.value, update)? {
+            return Ok(Changed {
+                changed: false,
+                revision: found.mod_revision,
+            });
+        }
+        let key = self.keys.collection(found.value.id);
+        let revision = self
+            .commit(
+                vec![
+                    self.term(term),
+                    Guard::ModRevision(key.clone(), found.mod_revision),
+                ],
+                vec![Change::put(key, encode(&found.value)?)],
+            )
+            .await?;
+        Ok(Changed {
+            changed: true,
+            revision,
+        })
+    }
+
+    /// Deletes a collection by its own name.
+    pub(super) async fn delete(&self, term: Term, name: &CollectionName) -> Result<Changed, Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        let found = match self.by_name(name).await {
+            Ok(found) => found,
+            Err(Error::Missing(_)) => {
+                let revision = Revision(0);
+                return Ok(Changed {
+                    changed: false,
+                    revision,
+                });
+            },
+            Err(error) => return Err(error),
+        };
+        let revision = self.begin_delete(term, found).await?;
+        Ok(Changed {
+            changed: true,
+            revision,
+        })
+    }
+
+    /// Carries out the actions in one transaction.
+    pub(super) async fn alias(
+        &self,
+        term: Term,
+        actions: Vec<AliasAction>,
+    ) -> Result<Changed, Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        // The names as the actions before have left them; `None` is a name that is free.
+        let mut names: BTreeMap<CollectionName, Option<NameRecord>> = BTreeMap::new();
+        let mut guards = vec![self.term(term)];
+        for action in actions {
+            match action {
+                AliasAction::Create { alias, collection } => {
+                    let target = self.name(&collection, &mut names, &mut guards).await?;
+                    let target = target.filter(|record| record.kind == NameKind::Name);
+                    let target = target.ok_or_else(|| Error::Missing(collection.to_string()))?;
+                    let there = self.name(&alias, &mut names, &mut guards).await?;
+                    if there.is_some_and(|record| record.kind == NameKind::Name) {
+                        return Err(Error::Exists(alias.to_string()));
+                    }
+                    let kind = NameKind::Alias;
+                    let record = NameRecord {
+                        kind,
+                        collection: target.collection,
+                    };
+                    names.insert(alias, Some(record));
+                },
+                AliasAction::Delete(alias) => {
+                    self.alias_of(&alias, &mut names, &mut guards).await?;
+                    names.insert(alias, None);
+                },
+                AliasAction::Rename { from, to } => {
+                    let record = self.alias_of(&from, &mut names, &mut guards).await?;
+                    if self.name(&to, &mut names, &mut guards).await?.is_some() {
+                        return Err(Error::Exists(to.to_string()));
+                    }
+                    names.insert(from, None);
+                    names.insert(to, Some(record));
+                },
+            }
+        }
+        if names.len() > CHUNK / 2 {
+            return Err(Error::Invalid(format!(
+                "more than {} names in one request",
+                CHUNK / 2
+            )));
+        }
+        let mut changes = Vec::new();
+        for (name, record) in names {
+            let key = self.keys.name(&name);
+            changes.push(match record {
+                Some(record) => Change::put(key, encode(&record)?),
+                None => Change::Delete(key),
+            });
+        }
+        let revision = self.commit(guards, changes).await?;
+        Ok(Changed {
+            changed: true,
+            revision,
+        })
+    }
+
+    /// What a name leads to after the actions so far; reads and guards it when it is new to them.
+    async fn name(
+        &self,
+        name: &CollectionName,
+        names: &mut BTreeMap<CollectionName, Option<NameRecord>>,
+        guards: &mut Vec<Guard>,
+    ) -> Result<Option<NameRecord>, Error> {
+        if let Some(known) = names.get(name) {
+            return Ok(known.clone());
+        }
+        let key = self.keys.name(name);
+        let record = match self.etcd.get(&key).await? {
+            Some(entry) => {
+                guards.push(Guard::ModRevision(key, entry.mod_revision));
+                Some(decode::<NameRecord>(&entry.value)?)
+            },
+            None => {
+                guards.push(Guard::Absent(key));
+                None
+            },
+        };
+        names.insert(name.clone(), record.clone());
+        Ok(record)
+    }
+
+    async fn alias_of(
+        &self,
+        alias: &CollectionName,
+        names: &mut BTreeMap<CollectionName, Option<NameRecord>>,
+        guards: &mut Vec<Guard>,
+    ) -> Result<NameRecord, Error> {
+        let record = self.name(alias, names, guards).await?;
+        record
+            .filter(|record| record.kind == NameKind::Alias)
+            .ok_or_else(|| Error::NoAlias(alias.to_string()))
+    }
+
+    /// Goes on with whatever an earlier leader left half done. Failures are logged and tried again.
+    pub(super) async fn repair(&self, term: Term) {
+        let _one_at_a_time = self.changing.lock().await;
+        let half_done: Vec<CollectionId> = self
+            .maps
+            .collections
+            .view()
+            .iter()
+            .filter(|(_key, held)| held.value.state != CollectionState::Active)
+            .map(|(_key, held)| held.value.id)
+            .collect();
+        for id in half_done {
+            let repaired = match self.by_id(id).await {
+                Ok(Some(found)) if found.value.state == CollectionState::Creating => {
+                    tracing::warn!(collection = %found.value.name, "taking back a half made collection");
+                    self.begin_delete(term, found).await.map(|_revision| ())
+                },
+                Ok(Some(found)) if found.value.state == CollectionState::Deleting => {
+                    self.finish_delete(term, id).await
+                },
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = repaired {
+                tracing::warn!(collection = %id, error = chain(&error), "repair waits");
+            }
+        }
+    }
+
+    /// The first step of a deletion, and the others when they go well.
+    pub(super) async fn begin_delete(
+        &self,
+        term: Term,
+        mut found: Found<CollectionRecord>,
+    ) -> Result<Revision, Error> {
+        let id = found.value.id;
+        let key = self.keys.collection(id);
+        let mut guards = vec![
+            self.term(term),
+            Guard::ModRevision(key.clone(), found.mod_revision),
+        ];
+        found.value.state = CollectionState::Deleting;
+        let tombstone = Tombstone {
+            at_ms: self.clock.wall_ms(),
+        };
+        let mut changes = vec![
+            Change::put(key, encode(&found.value)?),
+            Change::put(self.keys.tombstone(id), encode(&tombstone)?),
+        ];
+        for entry in self.etcd.list(&self.keys.names()).await?.entries {
+            // More aliases than fit into one transaction go with the next repair.
+            if changes.len() < CHUNK / 2 && decode::<NameRecord>(&entry.value)?.collection == id {
+                guards.push(Guard::ModRevision(entry.key.clone(), entry.mod_revision));
+                changes.push(Change::Delete(entry.key));
+            }
+        }
+        let revision = self.commit(guards, changes).await?;
+        if let Err(error) = self.finish_delete(term, id).await {
+            tracing::warn!(collection = %id, error = chain(&error), "deletion goes on later");
+        }
+        Ok(revision)
+    }
+
+    async fn finish_delete(&self, term: Term, id: CollectionId) -> Result<(), Error> {
+        let mut keys: Vec<String> = Vec::new();
+        for entry in self.etcd.list(&self.keys.names()).await?.entries {
+            if decode::<NameRecord>(&entry.value)?.collection == id {
+                keys.push(entry.key);
+            }
+        }
+        let shards = self.etcd.list(&self.keys.shards_of(id)).await?.entries;
+        keys.extend(shards.into_iter().map(|entry| entry.key));
+        // The record goes last: while it is there, somebody knows that there is work left.
+        keys.push(self.keys.collection(id));
+        for keys in keys.chunks(CHUNK) {
+            let changes = keys.iter().cloned().map(Change::Delete).collect();
+            self.commit(vec![self.term(term)], changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The active collection of a name that is its own, read from etcd itself.
+    pub(super) async fn by_name(
+        &self,
+        name: &CollectionName,
+    ) -> Result<Found<CollectionRecord>, Error> {
+        let missing = || Error::Missing(name.to_string());
+        let entry = self
+            .etcd
+            .get(&self.keys.name(name))
+            .await?
+            .ok_or_else(missing)?;
+        let record: NameRecord = decode(&entry.value)?;
+        let found = self.by_id(record.collection).await?.ok_or_else(missing)?;
+        if found.value.state == CollectionState::Active && record.kind == NameKind::Name {
+            return Ok(found);
+        }
+        Err(missing())
+    }
+
+    pub(super) async fn by_id(
+        &self,
+        id: CollectionId,
+    ) -> Result<Option<Found<CollectionRecord>>, Error> {
+        let Some(entry) = self.etcd.get(&self.keys.collection(id)).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Found {
+            value: decode(&entry.value)?,
+            mod_revision: entry.mod_revision,
+        }))
+    }
+
+    /// One guarded transaction.
+    pub(super) async fn commit(
+        &self,
+        guards: Vec<Guard>,
+        changes: Vec<Change>,
+    ) -> Result<Revision, Error> {
+        let outcome = self.etcd.transact(Transaction { guards, changes }).await?;
+        if outcome.succeeded {
+            Ok(outcome.revision)
+        } else {
+            Err(Error::Overtaken)
+        }
+    }
+
+    pub(super) fn term(&self, term: Term) -> Guard {
+        election::term_guard(&self.keys, term)
+    }
+}
+
+/// Changes the record; says whether that made a difference.
+fn apply(record: &mut CollectionRecord, update: Update) -> Result<bool, Error> {
+    match update {
+        Update::Config(members) => {
+            if !record.config.is_object() {
+                record.config = serde_json::Value::Object(serde_json::Map::new());
+            }
+            if let Some(config) = record.config.as_object_mut() {
+                for (key, value) in members {
+                    merge(config.entry(key).or_insert(serde_json::Value::Null), value);
+                }
+            }
+            Ok(true)
+        },
+        Update::CreateIndex(field, schema) => {
+            let indexes = &mut record.payload_indexes;
+            if indexes.len() >= PAYLOAD_INDEXES_MAX && !indexes.contains_key(&field) {
+                let most = PAYLOAD_INDEXES_MAX;
+                return Err(Error::Invalid(format!(
+                    "a collection has at most {most} indexes"
+                )));
+            }
+            Ok(indexes.insert(field, schema.clone()).as_ref() != Some(&schema))
+        },
+        Update::DeleteIndex(field) => Ok(record.payload_indexes.remove(&field).is_some()),
+    }
+}
+
+/// RFC 7386, except that null stays.
+fn merge(into: &mut serde_json::Value, value: serde_json::Value) {
+    match (into, value) {
+        (serde_json::Value::Object(into), serde_json::Value::Object(members)) => {
+            for (key, value) in members {
+                merge(into.entry(key).or_insert(serde_json::Value::Null), value);
+            }
+        },
+        (into, value) => *into = value,
+    }
+}

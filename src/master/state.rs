@@ -1,0 +1,270 @@
+//! The state of the whole cluster, for people and for the operator.
+//!
+//! Read from etcd at the moment of the question when etcd answers; what etcd does not know, the
+//! workers are asked. Who does not answer in time is reported as such: this never waits for the sick.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::clock::Clock;
+use crate::coordination::election::{Election, Leadership};
+use crate::coordination::mirror::Mirror;
+use crate::coordination::records::{
+    CollectionState, NameKind, ServiceRecord, ServiceState, ShardRecord,
+};
+use crate::ids::{CollectionId, NodeId};
+use crate::router::Maps;
+use crate::rpc::{self, Channels, Request, convert, proto};
+
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Gathers the state.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) maps: Maps,
+    pub(super) masters: Arc<Mirror<ServiceRecord>>,
+    pub(super) gateways: Arc<Mirror<ServiceRecord>>,
+    pub(super) election: Arc<Election>,
+    pub(super) channels: Arc<Channels>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) cluster_uid: uuid::Uuid,
+}
+
+/// What a worker said of its shards, or that it did not.
+type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
+
+impl State {
+    pub(super) async fn gather(&self) -> proto::GetClusterStateResponse {
+        let mut jobs = Vec::new();
+        let deadline = self.clock.now() + REFRESH_TIMEOUT;
+        let fresh = tokio::join!(
+            self.maps.collections.refresh(deadline),
+            self.maps.names.refresh(deadline),
+            self.maps.shards.refresh(deadline),
+            self.maps.workers.refresh(deadline),
+            self.masters.refresh(deadline),
+            self.gateways.refresh(deadline),
+        );
+        let stale = fresh.0.is_err()
+            || fresh.1.is_err()
+            || fresh.2.is_err()
+            || fresh.3.is_err()
+            || fresh.4.is_err()
+            || fresh.5.is_err();
+        if stale {
+            let age = self.maps.shards.age().as_secs();
+            jobs.push(format!(
+                "etcd does not answer: this is what it said {age} s ago"
+            ));
+        }
+        let (leader, term) = match &*self.election.leadership().borrow() {
+            Leadership::Leader { term } => (self.election.name().to_owned(), term.0),
+            Leadership::Follower {
+                leader: Some((record, term)),
+            } => (record.name.clone(), term.0),
+            Leadership::Follower { leader: None } | Leadership::Unknown => {
+                jobs.push("no master leads: collections cannot be changed".to_owned());
+                (String::new(), 0)
+            },
+        };
+        let reports = self.ask_workers().await;
+        let processes = self.processes(&reports);
+        let collections = self.collections(&reports, &mut jobs);
+        proto::GetClusterStateResponse {
+            cluster_uid: self.cluster_uid.to_string(),
+            revision: self.maps.shards.revision().0,
+            term,
+            leader,
+            processes,
+            collections,
+            jobs,
+        }
+    }
+
+    async fn ask_workers(&self) -> Reports {
+        let workers = self.maps.workers.view();
+        let calls = workers.iter().map(|(_key, held)| async {
+            (
+                held.value.node,
+                self.ask_worker(&held.value.rpc_address).await,
+            )
+        });
+        join_all(calls).await.into_iter().collect()
+    }
+
+    async fn ask_worker(&self, address: &str) -> Result<Vec<proto::ShardReport>, String> {
+        let channel = self
+            .channels
+            .to(address)
+            .map_err(|error| error.to_string())?;
+        let mut client = rpc::channel::shard_client(channel);
+        let mut request = Request::new(proto::ShardsRequest {});
+        request.set_timeout(WORKER_TIMEOUT);
+        match tokio::time::timeout(WORKER_TIMEOUT, client.shards(request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().shards),
+            Ok(Err(status)) => Err(rpc::from_status(&status, false).to_string()),
+            Err(_elapsed) => Err(format!("no answer in {} s", WORKER_TIMEOUT.as_secs())),
+        }
+    }
+
+    fn processes(&self, reports: &Reports) -> Vec<proto::ProcessState> {
+        let views = [
+            self.gateways.view(),
+            self.masters.view(),
+            self.maps.workers.view(),
+        ];
+        let records = views.iter().flat_map(|view| view.iter());
+        let mut processes: Vec<_> = records
+            .map(|(_key, held)| {
+                let record = &held.value;
+                let health = match reports.get(&record.node) {
+                    Some(Err(problem)) => problem.clone(),
+                    Some(Ok(shards)) => worker_health(shards),
+                    None => "ok".to_owned(),
+                };
+                proto::ProcessState {
+                    node: record.node.to_string(),
+                    name: record.name.clone(),
+                    role: record.role.clone(),
+                    version: record.version.clone(),
+                    state: service_state(record.state).to_owned(),
+                    health,
+                    lease: held.lease,
+                    rpc_address: record.rpc_address.clone(),
+                    http_address: record.http_address.clone(),
+                    since_ms: record.since_ms,
+                }
+            })
+            .collect();
+        processes.sort_by(|a, b| (&a.role, &a.name).cmp(&(&b.role, &b.name)));
+        processes
+    }
+
+    fn collections(
+        &self,
+        reports: &Reports,
+        jobs: &mut Vec<String>,
+    ) -> Vec<proto::CollectionState> {
+        let mut aliases: HashMap<CollectionId, Vec<String>> = HashMap::new();
+        for (suffix, held) in self.maps.names.view().iter() {
+            if held.value.kind == NameKind::Alias {
+                let alias = crate::coordination::keys::name_of_suffix(suffix);
+                aliases
+                    .entry(held.value.collection)
+                    .or_default()
+                    .extend(alias);
+            }
+        }
+        let mut collections = Vec::new();
+        for (_key, held) in self.maps.collections.view().iter() {
+            let record = &held.value;
+            let state = match record.state {
+                CollectionState::Creating => "creating",
+                CollectionState::Active => "active",
+                CollectionState::Deleting => "deleting",
+            };
+            if record.state != CollectionState::Active {
+                jobs.push(format!("{state} collection `{}`", record.name));
+            }
+            let shards = self.maps.shards(record.id).into_iter().map(|shard| {
+                let report = report(reports, record.id, shard.number, &shard.record);
+                let told = describe(
+                    &record.name.to_string(),
+                    shard.number,
+                    &shard.worker,
+                    &report,
+                );
+                jobs.extend(told);
+                proto::ShardState {
+                    number: u32::from(shard.number),
+                    worker: shard.worker,
+                    epoch: shard.record.epoch.0,
+                    report: Some(report),
+                }
+            });
+            collections.push(proto::CollectionState {
+                id: record.id.to_string(),
+                name: record.name.to_string(),
+                dimensions: u32::try_from(record.dimensions).unwrap_or(u32::MAX),
+                distance: record.distance.as_str().to_owned(),
+                state: state.to_owned(),
+                aliases: aliases.remove(&record.id).unwrap_or_default(),
+                shards: shards.collect(),
+            });
+        }
+        collections.sort_by(|a, b| a.name.cmp(&b.name));
+        collections
+    }
+}
+
+fn service_state(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Starting => "starting",
+        ServiceState::Serving => "serving",
+        ServiceState::Draining => "draining",
+    }
+}
+
+fn worker_health(shards: &[proto::ShardReport]) -> String {
+    let broken = shards
+        .iter()
+        .filter(|shard| matches!(&*shard.state, "failed" | "missing"))
+        .count();
+    if broken == 0 {
+        "ok".to_owned()
+    } else {
+        format!("{broken} shards do not serve")
+    }
+}
+
+/// What the primary of a shard said of it.
+fn report(
+    reports: &Reports,
+    collection: CollectionId,
+    number: u16,
+    record: &ShardRecord,
+) -> proto::ShardReport {
+    let wire = convert::collection_to_wire(collection);
+    let silent = |state: &str, note: String| proto::ShardReport {
+        collection: wire.clone(),
+        shard: u32::from(number),
+        state: state.to_owned(),
+        note,
+        ..proto::ShardReport::default()
+    };
+    match reports.get(&record.primary) {
+        None => silent("away", "its worker is not registered".to_owned()),
+        Some(Err(problem)) => silent("silent", problem.clone()),
+        Some(Ok(shards)) => shards
+            .iter()
+            .find(|shard| shard.collection == wire && shard.shard == u32::from(number))
+            .cloned()
+            .unwrap_or_else(|| silent("missing", "its worker does not have it".to_owned())),
+    }
+}
+
+/// What is under way or wrong with a shard, if anything.
+fn describe(
+    collection: &str,
+    number: u16,
+    worker: &str,
+    report: &proto::ShardReport,
+) -> Option<String> {
+    let shard = format!("shard {number} of `{collection}`");
+    match (&*report.state, &*report.index_state) {
+        ("serving" | "closed", "building") => Some(format!(
+            "{shard}: building its index on {worker} {}",
+            report.note
+        )),
+        ("serving" | "closed", "failed") => Some(format!(
+            "{shard}: its index was not built on {worker}: {}",
+            report.note
+        )),
+        ("serving" | "closed", _) => None,
+        (state, _) => Some(format!("{shard} is {state} on {worker}: {}", report.note)),
+    }
+}

@@ -1,0 +1,487 @@
+//! The router where it runs: one call for each shard, at the same time, and one answer.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::shard_map::{Collection, Maps, ShardTarget};
+use super::{Error, ShardFailure, merge};
+use crate::clock::{Clock, Moment};
+use crate::entropy::Entropy;
+use crate::fault::{Fault, Kind};
+use crate::ids::PointId;
+use crate::resilience::backoff::Backoff;
+use crate::rpc::proto::shard_service_client::ShardServiceClient;
+use crate::rpc::proto::write_request::Operation;
+use crate::rpc::{self, Channels, Request, Status, convert, proto};
+
+type Client = ShardServiceClient<rpc::channel::Channel>;
+
+/// A read is tried again this long while a worker is away, if its deadline allows; a restart of a
+/// worker fits in.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Fans requests out to workers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FanOut {
+    maps: Maps,
+    channels: Arc<Channels>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+}
+
+impl FanOut {
+    /// A router over these mirrors.
+    pub fn new(
+        maps: Maps,
+        channels: Arc<Channels>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        Self {
+            maps,
+            channels,
+            clock,
+            entropy,
+        }
+    }
+
+    pub(super) async fn write(
+        &self,
+        collection: &Collection,
+        request: proto::WriteRequest,
+        deadline: Moment,
+    ) -> Result<proto::WriteResponse, Error> {
+        let parts = self.split(collection, request)?;
+        let answers = self
+            .each(
+                collection,
+                parts,
+                deadline,
+                Change::Yes,
+                |mut client, request| async move { client.write(request).await },
+            )
+            .await?;
+        Ok(proto::WriteResponse {
+            sequence: answers
+                .iter()
+                .map(|(_shard, answer)| answer.sequence)
+                .max()
+                .unwrap_or(0),
+            points: answers.iter().map(|(_shard, answer)| answer.points).sum(),
+        })
+    }
+
+    pub(super) async fn retrieve(
+        &self,
+        collection: &Collection,
+        request: proto::RetrieveRequest,
+        deadline: Moment,
+    ) -> Result<proto::RetrieveResponse, Error> {
+        let shards = self.maps.shards(collection.record.id);
+        let mut parts = BTreeMap::new();
+        let mut order = BTreeMap::new();
+        for (place, wire) in request.ids.into_iter().enumerate() {
+            let id = convert::id_from_wire(&wire)?;
+            let shard = self.shard_of(collection, &shards, id)?;
+            order.entry(id).or_insert(place);
+            parts.entry(shard).or_insert_with(Vec::new).push(wire);
+        }
+        let parts = parts
+            .into_iter()
+            .map(|(shard, ids)| {
+                let request = proto::RetrieveRequest {
+                    shard: None,
+                    ids,
+                    payload: request.payload.clone(),
+                    vector: request.vector,
+                };
+                (shard, request)
+            })
+            .collect();
+        let answers = self
+            .each(
+                collection,
+                parts,
+                deadline,
+                Change::No,
+                |mut client, request| async move { client.retrieve(request).await },
+            )
+            .await?;
+        let mut records = Vec::new();
+        for record in answers
+            .into_iter()
+            .flat_map(|(_shard, answer)| answer.records)
+        {
+            let id = convert::id_from_wire(&record.id.clone().unwrap_or_default())?;
+            records.push((order.get(&id).copied().unwrap_or(usize::MAX), record));
+        }
+        records.sort_by_key(|(place, _record)| *place);
+        let records = records.into_iter().map(|(_place, record)| record).collect();
+        Ok(proto::RetrieveResponse { records })
+    }
+
+    pub(super) async fn scroll(
+        &self,
+        collection: &Collection,
+        request: proto::ScrollRequest,
+        deadline: Moment,
+    ) -> Result<proto::ScrollResponse, Error> {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let answers = self
+            .each(
+                collection,
+                self.all(collection, &request),
+                deadline,
+                Change::No,
+                |mut client, request| async move { client.scroll(request).await },
+            )
+            .await?;
+        let pages = answers.into_iter().map(|(_shard, page)| page).collect();
+        Ok(merge::pages(pages, limit)?)
+    }
+
+    pub(super) async fn count(
+        &self,
+        collection: &Collection,
+        request: proto::CountRequest,
+        deadline: Moment,
+    ) -> Result<proto::CountResponse, Error> {
+        let answers = self
+            .each(
+                collection,
+                self.all(collection, &request),
+                deadline,
+                Change::No,
+                |mut client, request| async move { client.count(request).await },
+            )
+            .await?;
+        let points = answers.iter().map(|(_shard, answer)| answer.points).sum();
+        Ok(proto::CountResponse { points })
+    }
+
+    pub(super) async fn search(
+        &self,
+        collection: &Collection,
+        request: proto::SearchRequest,
+        deadline: Moment,
+    ) -> Result<proto::SearchResponse, Error> {
+        let tops: Vec<u32> = request.searches.iter().map(|search| search.top).collect();
+        let answers = self
+            .each(
+                collection,
+                self.all(collection, &request),
+                deadline,
+                Change::No,
+                |mut client, request| async move { client.search(request).await },
+            )
+            .await?;
+        let mut found: Vec<Vec<proto::SearchResult>> = tops.iter().map(|_| Vec::new()).collect();
+        for (_shard, answer) in answers {
+            for (of_search, result) in found.iter_mut().zip(answer.results) {
+                of_search.push(result);
+            }
+        }
+        let results = found.into_iter().zip(tops).map(|(found, top)| {
+            let top = usize::try_from(top).unwrap_or(usize::MAX);
+            merge::nearest(found, collection.record.distance, top)
+        });
+        Ok(proto::SearchResponse {
+            results: results.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The same request for every shard.
+    fn all<R: Clone>(&self, collection: &Collection, request: &R) -> Vec<(u16, R)> {
+        let shards = self.maps.shards(collection.record.id);
+        shards
+            .iter()
+            .map(|shard| (shard.number, request.clone()))
+            .collect()
+    }
+
+    /// The part of a write that each shard gets. What is about a filter goes to all.
+    fn split(
+        &self,
+        collection: &Collection,
+        request: proto::WriteRequest,
+    ) -> Result<Vec<(u16, proto::WriteRequest)>, Error> {
+        let shards = self.maps.shards(collection.record.id);
+        if let [only] = shards.as_slice() {
+            return Ok(vec![(only.number, request)]);
+        }
+        let mut parts: BTreeMap<u16, Operation> = BTreeMap::new();
+        match request.operation {
+            Some(Operation::Upsert(upsert)) => {
+                let mut points: BTreeMap<u16, Vec<proto::PointInput>> = BTreeMap::new();
+                for point in upsert.points {
+                    let id = convert::id_from_wire(&point.id.clone().unwrap_or_default())?;
+                    let shard = self.shard_of(collection, &shards, id)?;
+                    points.entry(shard).or_default().push(point);
+                }
+                let upserts = points
+                    .into_iter()
+                    .map(|(shard, points)| (shard, Operation::Upsert(proto::Upsert { points })));
+                parts.extend(upserts);
+            },
+            Some(other) => {
+                let by_ids = match selection(&other) {
+                    Some(on) if on.filter.is_none() => {
+                        Some(self.ids_by_shard(collection, &shards, &on.ids)?)
+                    },
+                    _ => None,
+                };
+                for shard in &shards {
+                    let mut part = other.clone();
+                    if let Some(ids) = &by_ids {
+                        let Some(ids) = ids.get(&shard.number) else {
+                            continue;
+                        };
+                        if let Some(on) = selection_mut(&mut part) {
+                            on.ids.clone_from(ids);
+                        }
+                    }
+                    parts.insert(shard.number, part);
+                }
+            },
+            None => {},
+        }
+        let parts = parts.into_iter().map(|(shard, operation)| {
+            (
+                shard,
+                proto::WriteRequest {
+                    shard: None,
+                    operation: Some(operation),
+                },
+            )
+        });
+        Ok(parts.collect())
+    }
+
+    fn ids_by_shard(
+        &self,
+        collection: &Collection,
+        shards: &[ShardTarget],
+        ids: &[proto::PointId],
+    ) -> Result<BTreeMap<u16, Vec<proto::PointId>>, Error> {
+        let mut parts: BTreeMap<u16, Vec<proto::PointId>> = BTreeMap::new();
+        for wire in ids {
+            let shard = self.shard_of(collection, shards, convert::id_from_wire(wire)?)?;
+            parts.entry(shard).or_default().push(wire.clone());
+        }
+        Ok(parts)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the router")]
+    fn shard_of(
+        &self,
+        collection: &Collection,
+        shards: &[ShardTarget],
+        id: PointId,
+    ) -> Result<u16, Error> {
+        let slot = id.slot();
+        Maps::of_slot(shards, slot)
+            .and_then(|at| shards.get(at))
+            .map(|shard| shard.number)
+            .ok_or_else(|| Error::NoShard {
+                collection: collection.record.name.to_string(),
+                slot: slot.0,
+            })
+    }
+
+    /// Asks each shard its part at the same time; all answers, or which failed.
+    async fn each<R, A, F, W>(
+        &self,
+        collection: &Collection,
+        parts: Vec<(u16, R)>,
+        deadline: Moment,
+        change: Change,
+        call: F,
+    ) -> Result<Vec<(u16, A)>, Error>
+    where
+        R: Addressed + Clone,
+        F: Fn(Client, Request<R>) -> W,
+        W: Future<Output = Result<rpc::Response<A>, Status>>,
+    {
+        let of = parts.len();
+        let expected = usize::from(collection.record.shard_count);
+        if matches!(change, Change::No) && of == 0 && expected > 0 {
+            return Err(Error::NoShard {
+                collection: collection.record.name.to_string(),
+                slot: 0,
+            });
+        }
+        let calls = parts.into_iter().map(|(number, request)| {
+            let call = &call;
+            async move {
+                let answer = self
+                    .ask(collection, (number, request), deadline, change, call)
+                    .await;
+                (number, answer)
+            }
+        });
+        let mut answers = Vec::with_capacity(of);
+        let mut failed = Vec::new();
+        for (number, answer) in join_all(calls).await {
+            match answer {
+                Ok(answer) => answers.push((number, answer)),
+                Err((worker, error)) => {
+                    failed.push(ShardFailure {
+                        shard: number,
+                        worker,
+                        error,
+                    });
+                },
+            }
+        }
+        if failed.is_empty() {
+            return Ok(answers);
+        }
+        Err(Error::Shards {
+            collection: collection.record.name.to_string(),
+            of,
+            failed,
+        })
+    }
+
+    /// Asks one shard, again while that is safe and can help.
+    async fn ask<R, A, F, W>(
+        &self,
+        collection: &Collection,
+        (number, request): (u16, R),
+        deadline: Moment,
+        change: Change,
+        call: &F,
+    ) -> Result<A, (String, rpc::Error)>
+    where
+        R: Addressed + Clone,
+        F: Fn(Client, Request<R>) -> W,
+        W: Future<Output = Result<rpc::Response<A>, Status>>,
+    {
+        let give_up = deadline.min(self.clock.now() + PATIENCE);
+        let mut backoff = Backoff::default();
+        loop {
+            let shards = self.maps.shards(collection.record.id);
+            let target = shards.into_iter().find(|shard| shard.number == number);
+            let (worker, error) = match target {
+                Some(target) => {
+                    match self
+                        .call(collection, &target, request.clone(), deadline, change, call)
+                        .await
+                    {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => (target.worker, error),
+                    }
+                },
+                None => (
+                    String::from("no worker"),
+                    absent("the shard is not in the map"),
+                ),
+            };
+            let again = match error.kind() {
+                Kind::Unavailable => true,
+                // Another epoch than the map's: the map catches up.
+                Kind::Conflict => error.code() == "rpc.answered",
+                _ => false,
+            };
+            let pause = backoff.next(&self.entropy);
+            if !again || self.clock.now() + pause >= give_up {
+                return Err((worker, error));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn call<R, A, F, W>(
+        &self,
+        collection: &Collection,
+        target: &ShardTarget,
+        mut message: R,
+        deadline: Moment,
+        change: Change,
+        call: &F,
+    ) -> Result<A, rpc::Error>
+    where
+        R: Addressed,
+        F: Fn(Client, Request<R>) -> W,
+        W: Future<Output = Result<rpc::Response<A>, Status>>,
+    {
+        let address = target
+            .address
+            .as_ref()
+            .ok_or_else(|| absent("the worker is away"))?;
+        *message.shard() = Some(proto::ShardRef {
+            collection: convert::collection_to_wire(collection.record.id),
+            shard: u32::from(target.number),
+            epoch: target.record.epoch.0,
+            revision: target.revision.0,
+        });
+        let limit = deadline.since(self.clock.now());
+        let mut request = Request::new(message);
+        request.set_timeout(limit);
+        let client = rpc::channel::shard_client(self.channels.to(address)?);
+        match tokio::time::timeout(limit, call(client, request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(rpc::from_status(&status, matches!(change, Change::Yes))),
+            Err(_elapsed) => Err(rpc::Error::new(
+                Kind::Timeout,
+                "router.deadline",
+                "no answer in time",
+            )),
+        }
+    }
+}
+
+/// Whether a call changes something, so that a lost answer leaves its outcome unknown.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Yes,
+    No,
+}
+
+fn absent(what: &str) -> rpc::Error {
+    rpc::Error::new(Kind::Unavailable, "router.away", what)
+}
+
+/// A request that names a shard.
+trait Addressed {
+    fn shard(&mut self) -> &mut Option<proto::ShardRef>;
+}
+
+macro_rules! addressed {
+    ($($request:ident),*) => {$(
+        impl Addressed for proto::$request {
+            fn shard(&mut self) -> &mut Option<proto::ShardRef> {
+                &mut self.shard
+            }
+        }
+    )*};
+}
+addressed!(
+    WriteRequest,
+    RetrieveRequest,
+    ScrollRequest,
+    CountRequest,
+    SearchRequest
+);
+
+fn selection(operation: &Operation) -> Option<&proto::Selection> {
+    match operation {
+        Operation::Upsert(_) => None,
+        Operation::Delete(on) | Operation::ClearPayload(on) => Some(on),
+        Operation::SetPayload(set) | Operation::OverwritePayload(set) => set.on.as_ref(),
+        Operation::DeletePayload(delete) => delete.on.as_ref(),
+    }
+}
+
+fn selection_mut(operation: &mut Operation) -> Option<&mut proto::Selection> {
+    match operation {
+        Operation::Upsert(_) => None,
+        Operation::Delete(on) | Operation::ClearPayload(on) => Some(on),
+        Operation::SetPayload(set) | Operation::OverwritePayload(set) => set.on.as_mut(),
+        Operation::DeletePayload(delete) => delete.on.as_mut(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Connections to other processes, one for each address, made when first used.
+//!
+//! A connection notices a silent peer by HTTP/2 keepalive and connects again by itself. The set is
+//! bounded: past the bound it is emptied, which costs the processes in use one new connection each.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::transport::Endpoint;
+
+use super::proto::admin_service_client::AdminServiceClient;
+use super::proto::router_service_client::RouterServiceClient;
+use super::proto::shard_service_client::ShardServiceClient;
+use super::status::Error;
+use crate::fault::Kind;
+use crate::limits::RPC_MESSAGE_BYTES_MAX;
+
+pub use tonic::transport::Channel;
+
+const CHANNELS_MAX: usize = 1_024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A batch of points goes through in few round trips.
+const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Connections by address, `HOST:PORT`.
+#[derive(Debug, Default)]
+pub struct Channels(Mutex<HashMap<String, Channel>>);
+
+impl Channels {
+    /// The connection to an address. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the address is none.
+    pub fn to(&self, address: &str) -> Result<Channel, Error> {
+        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
+            Error::new(
+                Kind::Internal,
+                "rpc.address",
+                format!("address {address:?}: {error}"),
+            )
+        })?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .connect_lazy();
+        if channels.len() >= CHANNELS_MAX {
+            channels.clear();
+        }
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}
+
+/// A client of a worker, for messages as large as a body of points.
+pub fn shard_client(channel: Channel) -> ShardServiceClient<Channel> {
+    ShardServiceClient::new(channel)
+        .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+}
+
+/// A client of a master that routes.
+pub fn router_client(channel: Channel) -> RouterServiceClient<Channel> {
+    RouterServiceClient::new(channel)
+        .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+}
+
+/// A client of a master's admin service.
+pub fn admin_client(channel: Channel) -> AdminServiceClient<Channel> {
+    AdminServiceClient::new(channel)
+        .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+}
