@@ -262,11 +262,9 @@ impl Etcd {
                 Err(error) => error,
             };
             failures += 1;
-            let again = match error {
-                Error::Unavailable { .. } | Error::Timeout { .. } => true,
-                Error::UnknownOutcome { .. } => call.effect == Effect::Repeatable,
-                _ => false,
-            };
+            let not_done = matches!(error, Error::Unavailable { .. } | Error::Timeout { .. });
+            let unknown = matches!(error, Error::UnknownOutcome { .. });
+            let again = not_done || (unknown && call.effect == Effect::Repeatable);
             if !again || failures >= TRIES {
                 return Err(error);
             }

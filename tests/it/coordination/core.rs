@@ -3,6 +3,7 @@
 
 mod clients;
 mod elections;
+mod embedded;
 mod mirrors;
 mod proxy;
 mod server;
@@ -23,8 +24,6 @@ use vectorsphere::coordination::{Change, Etcd, Guard, Keys, Transaction};
 use vectorsphere::entropy::Entropy;
 use vectorsphere::ids::{NodeId, Term};
 use vectorsphere::tasks::Tasks;
-
-use server::Server;
 
 /// Long enough for anything that should come about on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -106,9 +105,9 @@ struct Member {
 }
 
 impl Member {
-    async fn start(server: &Server, n: u128) -> Self {
+    async fn start(endpoint: &str, n: u128) -> Self {
         let tasks = Tasks::new();
-        let etcd = client(&[server.endpoint()]).await;
+        let etcd = client(&[endpoint]).await;
         let clock = SystemClock::shared;
         let session = Session::start(etcd.clone(), clock(), entropy(), &tasks);
         let incarnation = Entropy::from_system().uuid();

@@ -176,7 +176,8 @@ async fn two_clusters_cannot_have_one_prefix() {
     let etcd = client(&[server.endpoint()]).await;
     let [ours, theirs] = [1, 2].map(Uuid::from_u128);
     let (keys, entropy) = (keys(), entropy());
-    let plumbing = (&SystemClock as &dyn Clock, &*entropy);
+    let clock: &dyn Clock = &SystemClock;
+    let plumbing = (clock, &*entropy);
     let (one, two) = tokio::join!(
         claim_meta(&etcd, &keys, Some(ours), plumbing),
         claim_meta(&etcd, &keys, None, plumbing),

@@ -29,9 +29,9 @@ async fn is_accepted(etcd: &Etcd, term: Term) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_leader_follows_a_dead_one_and_fences_it() {
     let server = Server::start().await;
-    let first = Member::start(&server, 1).await;
+    let first = Member::start(server.endpoint(), 1).await;
     first.leads().await;
-    let second = Member::start(&server, 2).await;
+    let second = Member::start(server.endpoint(), 2).await;
     let mut seen = second.election.leadership();
     let follows = seen.wait_for(|now| matches!(now, Leadership::Follower { leader: Some(_) }));
     let follows = tokio::time::timeout(LIMIT, follows).await.unwrap().unwrap();
@@ -61,9 +61,9 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_resigns_is_followed_at_once() {
     let server = Server::start().await;
-    let first = Member::start(&server, 1).await;
+    let first = Member::start(server.endpoint(), 1).await;
     first.leads().await;
-    let second = Member::start(&server, 2).await;
+    let second = Member::start(server.endpoint(), 2).await;
     let waits = second.election.leadership();
     let waiting = || async { *waits.borrow() != Leadership::Unknown };
     eventually("the second to stand", LIMIT, waiting).await;
@@ -86,12 +86,12 @@ async fn a_leader_that_resigns_is_followed_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
     let server = Server::start().await;
-    let before = Member::start(&server, 1).await;
+    let before = Member::start(server.endpoint(), 1).await;
     before.leads().await;
     let old = before.election.term().unwrap();
     before.crash().await;
     let began = now();
-    let after = Member::start(&server, 1).await;
+    let after = Member::start(server.endpoint(), 1).await;
     after.leads().await;
     let took = now().since(began);
     assert!(after.election.term().unwrap() > old);
@@ -103,7 +103,7 @@ async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_etcd_stops_itself() {
     let server = Server::start().await;
-    let leader = Member::start(&server, 1).await;
+    let leader = Member::start(server.endpoint(), 1).await;
     leader.leads().await;
     server.pause();
     let paused = now();
@@ -127,7 +127,7 @@ async fn accepted_writes_never_go_back_to_an_older_term() {
     let began = etcd.revision().await.unwrap();
     let mut members = Vec::new();
     for n in 1..=3 {
-        members.push(Arc::new(Member::start(&server, n).await));
+        members.push(Arc::new(Member::start(server.endpoint(), n).await));
     }
     let writers = Tasks::new();
     for member in &members {

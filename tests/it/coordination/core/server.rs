@@ -20,16 +20,16 @@ pub(super) struct Server {
     child: Mutex<Option<Child>>,
 }
 
-/// The etcd of the tests, beside the test binary's target folder.
+/// The etcd that `scripts/test-etcd` makes, or the one that the environment names.
 fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("VECTORSPHERE_TEST_ETCD") {
+        return named.into();
+    }
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
     let binary = target.join("test-etcd/etcd");
-    assert!(
-        binary.try_exists().unwrap(),
-        "no etcd for tests at {}",
-        binary.display()
-    );
+    let there = binary.try_exists().unwrap();
+    assert!(there, "no etcd for tests: scripts/test-etcd makes it");
     binary
 }
 

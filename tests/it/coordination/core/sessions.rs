@@ -17,7 +17,7 @@ use super::{LIMIT, Member, ROOT, TTL, client, entropy, entry_of, eventually, now
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_etcd_makes_a_session_suspect_in_time() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let before = member.standing();
     server.pause();
@@ -48,7 +48,7 @@ async fn a_silent_etcd_makes_a_session_suspect_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_outlives_a_restart_of_etcd() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let term = member.leads().await;
     let before = member.standing();
@@ -70,7 +70,7 @@ async fn a_session_outlives_a_restart_of_etcd() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_session_begins_anew_and_registers_again() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let before = member.standing();
     member.etcd.revoke(before.lease).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_lost_session_begins_anew_and_registers_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_state_of_a_process_is_told() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     for state in [ServiceState::Serving, ServiceState::Draining] {
         member.registration.set_state(state);
@@ -109,7 +109,7 @@ async fn the_state_of_a_process_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_closes_its_session_leaves_in_one_event() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     member.leads().await;
     let etcd = client(&[server.endpoint()]).await;
@@ -139,7 +139,7 @@ async fn a_process_that_closes_its_session_leaves_in_one_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_vanishes_is_gone_after_its_time_to_live() {
     let server = Server::start().await;
-    let member = Member::start(&server, 1).await;
+    let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let etcd = client(&[server.endpoint()]).await;
     member.crash().await;
