@@ -1,1 +1,32 @@
-//! (to come)
+//! The custom resources: what a person may ask for, as types, as the schema that Kubernetes
+//! installs, and as the text of `crds/`.
+//!
+//! The types are the single source. Defaults, ranges, patterns and rules are written beside the
+//! fields that they bind; [`definition()`] turns them into the `CustomResourceDefinition`, [`yaml`]
+//! into the file that is committed, and a test compares the two. `topology::manifest` checks files
+//! by the same schema, so that a laptop and a Kubernetes API server refuse the same things.
+//!
+//! Why so: there is no admission webhook. Whatever can be said by a schema or by a rule of the
+//! Common Expression Language (CEL) is said here, and is enforced before anything of ours runs; what
+//! cannot is checked by `topology::manifest` and again by whoever acts on the spec.
+//!
+//! What this module does not do: it holds no behaviour, and it speaks to nobody. It is the only
+//! place that derives `JsonSchema` for these types, and the only one outside the operator that
+//! names `kube`.
+
+mod definition;
+pub mod v1alpha1;
+
+pub use definition::{FILE, definition, metadata_schema, schema, yaml};
+
+/// The API group of every kind.
+pub const GROUP: &str = "vectorsphere.io";
+
+/// The version that is served and stored.
+pub const VERSION: &str = "v1alpha1";
+
+/// Group and version as a manifest spells them.
+pub const API_VERSION: &str = "vectorsphere.io/v1alpha1";
+
+/// The kind that describes a cluster.
+pub const KIND: &str = "VectorCluster";

@@ -34,8 +34,8 @@ use persist::{Identity, Log};
 use serve::Server;
 use writer::Shared;
 
-/// Bytes of one request, as etcd bounds them, and the frame around it.
-const REQUEST_BYTES_MAX: usize = 1_572_864 + 512 * 1024;
+/// Bytes of one message: more than a request may have, so that it is refused with etcd's own words.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const STREAMS_MAX: u32 = 4_096;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -126,7 +126,7 @@ impl EmbeddedEtcd {
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .add_service(
-                PbKvServer::new(server.clone()).max_decoding_message_size(REQUEST_BYTES_MAX),
+                PbKvServer::new(server.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             )
             .add_service(PbLeaseServer::new(server.clone()))
             .add_service(PbWatchServer::new(server.clone()))

@@ -15,6 +15,7 @@ pub mod rows;
 pub mod vector;
 
 // Layer 1: plumbing.
+pub mod process;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;

@@ -1,3 +1,7 @@
 //! The `vectorsphere` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vectorsphere::cli::run()
+}

@@ -71,11 +71,6 @@ impl Range {
         }
     }
 
-    /// Whether it names one key and no range.
-    pub(super) fn is_single(&self) -> bool {
-        self.end.is_empty()
-    }
-
     fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
         let start = Bound::Included(self.key.as_slice());
         match self.end.as_slice() {

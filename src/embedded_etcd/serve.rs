@@ -16,6 +16,7 @@ use etcd_client::proto::{
     PbStatusRequest, PbStatusResponse, PbTxnRequest, PbTxnResponse, PbWatchRequest,
     PbWatchResponse, PbWatchService,
 };
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::Stream as Streamed;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +32,8 @@ use crate::tasks::Tasks;
 
 /// Answers that wait on a stream for a slow client; then the stream waits too.
 const STREAM_LEN_MAX: usize = 16;
+/// Bytes of one change, as etcd bounds them by default.
+const REQUEST_BYTES_MAX: usize = 1_572_864;
 /// What this server says it is: the version whose behaviour it follows.
 const VERSION: &str = "3.6.14";
 
@@ -67,7 +70,11 @@ impl Server {
         })
     }
 
-    fn check_space(&self) -> Result<(), Failure> {
+    /// Whether a change of so many bytes may be tried.
+    fn check_room(&self, bytes: usize) -> Result<(), Failure> {
+        if bytes > REQUEST_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
         let held = self
             .shared
             .state
@@ -107,8 +114,8 @@ impl PbKvService for Server {
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
-        self.check_space()?;
         let request = request.into_inner();
+        self.check_room(request.encoded_len())?;
         let mut answer = self.shared.change(move |state| state.put(&request)).await?;
         answer.header = self.full(answer.header);
         Ok(Response::new(answer))
@@ -128,8 +135,8 @@ impl PbKvService for Server {
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
-        self.check_space()?;
         let request = request.into_inner();
+        self.check_room(request.encoded_len())?;
         let mut answer = self.shared.change(move |state| state.txn(&request)).await?;
         answer.header = self.full(answer.header);
         Ok(Response::new(answer))

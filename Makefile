@@ -1,0 +1,39 @@
+# The commands of the project. `make help` lists them; what is longer than a line lies in scripts/.
+
+ARGS ?=
+
+.PHONY: help setup build dev check test test-long docs gen image-root bench
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## install what building and testing need, or say what is missing
+	@scripts/setup
+
+build: setup ## build the optimized binary that everything here uses
+	cargo build --release
+
+dev: build ## run a whole cluster on this machine; ARGS="-f FILE ..." are passed on
+	@scripts/dev $(ARGS)
+
+check: setup ## formatting and lints
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+
+test: setup ## every test that CI runs
+	@scripts/test
+
+test-long: setup ## the long fault suites; they print their figures
+	@scripts/test-long
+
+docs: setup ## the documentation of the code
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+bench: setup ## benches: ratios against a named baseline in the same run
+	cargo bench
+
+gen: build ## write the generated files anew
+	UPDATE_GENERATED=1 cargo test --release --test it generated
+
+image-root: build ## lay out the root of the container image in target/image
+	scripts/image-root target/image

@@ -1,0 +1,83 @@
+//! `vectorsphere ctl`: looks into a running cluster.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::{complain, process, status};
+use crate::clock::{Clock, SystemClock};
+use crate::dev::Endpoints;
+use crate::fault::chain;
+
+/// What to look at.
+#[derive(Debug, clap::Args)]
+pub(super) struct CtlArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Processes, collections, shards, who leads, and what is under way.
+    Status(StatusArgs),
+}
+
+/// Which cluster, and in what shape.
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// The gRPC address of a master, `HOST:PORT`.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "data_dir")]
+    master: Option<String>,
+    /// The data folder of a cluster that `vectorsphere dev` runs. Default: that of the sample that
+    /// `dev` runs without a manifest.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// One JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: CtlArgs) -> ExitCode {
+    let What::Status(args) = args.what;
+    match show(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&chain(error.as_ref()));
+            ExitCode::FAILURE
+        },
+    }
+}
+
+fn show(args: &StatusArgs) -> anyhow::Result<()> {
+    let masters = match (&args.master, &args.data_dir) {
+        (Some(master), _) => vec![master.clone()],
+        (None, Some(folder)) => masters_of(folder)?,
+        (None, None) => {
+            let home = std::env::var_os("HOME").context("HOME is not set: give --data-dir")?;
+            masters_of(&PathBuf::from(home).join(".local/share/vectorsphere/laptop"))?
+        },
+    };
+    let state = process::runtime(1)?.block_on(status::ask(&masters))?;
+    let text = if args.json {
+        let mut text = serde_json::to_string_pretty(&status::json_of(&state))?;
+        text.push('\n');
+        text
+    } else {
+        status::text_of(&state, SystemClock.wall_ms())
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The masters of a cluster on this machine.
+fn masters_of(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let endpoints = Endpoints::read(folder)
+        .with_context(|| format!("no cluster runs in {}", folder.display()))?;
+    let masters = endpoints
+        .components
+        .into_iter()
+        .filter(|card| card.role == "master");
+    Ok(masters.filter_map(|card| card.rpc_address).collect())
+}

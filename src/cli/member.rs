@@ -1,0 +1,296 @@
+//! What a gateway, a master and a worker have in common inside the shell: their probes, a place in
+//! the cluster, and an orderly end.
+//!
+//! A process serves its probes from its first moment and is ready once it has read the cluster from
+//! etcd. Etcd away at the start is waited for; etcd away later is nobody's end. The end of a process:
+//! not ready, out of the registry as draining, the requests it has are finished within a bound, and
+//! last its session, so that everything that hangs on it vanishes at once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::process::Shell;
+use crate::clock::Clock;
+use crate::coordination::mirror::Mirror;
+use crate::coordination::records::{
+    CollectionRecord, LeadRecord, NameRecord, ServiceRecord, ServiceState, ShardRecord,
+};
+use crate::coordination::registry::{Registration, claim_meta};
+use crate::coordination::session::Session;
+use crate::coordination::{self, Etcd, Keys};
+use crate::entropy::Entropy;
+use crate::fault::{Fault, chain};
+use crate::ids::NodeId;
+use crate::limits::DRAIN_TIMEOUT;
+use crate::probes::{Probes, Readiness};
+use crate::process::{Card, DataFolder, write_atomically};
+use crate::resilience::backoff::Backoff;
+use crate::router::Maps;
+use crate::security::{ApiKeys, Gate, check_listen, tls};
+use crate::settings::Process;
+use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
+
+const ETCD_RETRY_FIRST: Duration = Duration::from_millis(50);
+const ETCD_RETRY_MOST: Duration = Duration::from_secs(2);
+/// How long one wait for a first list may take before it is said again what is waited for.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What ends after the requests are done: sessions, mirrors.
+const LATE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A process that is set up and not yet part of the cluster.
+pub(super) struct Member {
+    pub(super) role: &'static str,
+    pub(super) node: NodeId,
+    pub(super) folder: DataFolder,
+    pub(super) card: Card,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<Entropy>,
+    /// What serves requests; stops first.
+    pub(super) serving: Tasks,
+    /// What keeps the place in the cluster; stops last.
+    pub(super) staying: Tasks,
+    pub(super) gate: Gate,
+    pub(super) tls: tls::Handle,
+    settings: Process,
+    readiness: Arc<Mutex<Readiness>>,
+    metrics: Metrics,
+    /// Told to stop by the shell.
+    shell: Tasks,
+}
+
+/// A process's place in the cluster.
+pub(super) struct Place {
+    pub(super) etcd: Etcd,
+    pub(super) keys: Keys,
+    pub(super) cluster_uid: Uuid,
+    pub(super) session: Session,
+}
+
+impl Member {
+    /// What the shell has set up, with the keys and certificates that its listeners need; the HTTP
+    /// listener, and that for gRPC at a role that has one.
+    pub(super) fn new(
+        role: &'static str,
+        shell: Shell,
+        settings: Process,
+    ) -> anyhow::Result<(Self, TcpListener, Option<TcpListener>)> {
+        let keys = settings
+            .api_key_file
+            .as_deref()
+            .map(ApiKeys::load)
+            .transpose()?;
+        let tls = match &settings.tls {
+            Some(files) => tls::Handle::from_files(&files.certificate, &files.key)?,
+            None => tls::Handle::plain(),
+        };
+        check_listen(settings.listen, keys.as_ref(), &tls)?;
+        let readiness = Readiness::NotReady("starting".to_owned());
+        let member = Self {
+            role,
+            node: shell.node,
+            folder: shell.folder,
+            card: shell.card,
+            clock: shell.clock,
+            entropy: shell.entropy,
+            serving: Tasks::new(),
+            staying: Tasks::new(),
+            gate: Gate::new(keys),
+            tls,
+            settings,
+            readiness: Arc::new(Mutex::new(readiness)),
+            metrics: shell.metrics,
+            shell: shell.tasks,
+        };
+        Ok((member, shell.http, shell.rpc))
+    }
+
+    /// What the probes of this process ask.
+    pub(super) fn probes(&self) -> Probes {
+        let (readiness, metrics) = (Arc::clone(&self.readiness), self.metrics.clone());
+        Probes {
+            readiness: Arc::new(move || {
+                readiness
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()
+            }),
+            metrics: Arc::new(move || metrics.render()),
+        }
+    }
+
+    pub(super) fn set_readiness(&self, readiness: Readiness) {
+        *self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = readiness;
+    }
+
+    /// Finds the cluster in etcd, however long that takes, and opens a session. `None` when the
+    /// process is told to stop meanwhile.
+    pub(super) async fn join(&self) -> anyhow::Result<Option<Place>> {
+        let settings = &self.settings;
+        let keys = Keys::new(&settings.prefix, &settings.namespace, &settings.cluster);
+        let etcd = Etcd::connect(&settings.etcd, Arc::clone(&self.entropy)).await?;
+        let remembered = read_uid(self.folder.path())?;
+        let mut backoff = Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_MOST);
+        let cluster_uid = loop {
+            let with = (self.clock.as_ref(), self.entropy.as_ref());
+            let error = match claim_meta(&etcd, &keys, remembered, with).await {
+                Ok(uid) => break uid,
+                Err(error @ coordination::Error::PrefixInUse { .. }) => return Err(error.into()),
+                Err(error) => error,
+            };
+            let why = format!("waits for etcd: {}", chain(&error));
+            tracing::warn!(
+                code = error.code(),
+                error = chain(&error),
+                "etcd is waited for"
+            );
+            self.set_readiness(Readiness::NotReady(why));
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next(&self.entropy)) => {},
+                () = self.shell.stopping() => return Ok(None),
+            }
+        };
+        if remembered.is_none() {
+            let file = self.folder.path().join(UID_FILE);
+            write_atomically(&file, format!("{cluster_uid}\n").as_bytes())?;
+        }
+        let session = Session::start(
+            etcd.clone(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.entropy),
+            &self.staying,
+        );
+        Ok(Some(Place {
+            etcd,
+            keys,
+            cluster_uid,
+            session,
+        }))
+    }
+
+    /// A mirror of a prefix.
+    pub(super) fn mirror<T>(&self, place: &Place, prefix: String) -> Arc<Mirror<T>>
+    where
+        T: serde::de::DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
+    {
+        Mirror::start(
+            place.etcd.clone(),
+            prefix,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.entropy),
+            &self.staying,
+        )
+    }
+
+    /// The mirrors that routing reads.
+    pub(super) fn maps(&self, place: &Place) -> Maps {
+        let (keys, collections) = (&place.keys, place.keys.collections());
+        Maps {
+            collections: self.mirror::<CollectionRecord>(place, collections),
+            names: self.mirror::<NameRecord>(place, keys.names()),
+            shards: self.mirror::<ShardRecord>(place, keys.shards()),
+            workers: self.mirror::<ServiceRecord>(place, keys.services("worker")),
+        }
+    }
+
+    /// Who leads the masters.
+    pub(super) fn leaders(&self, place: &Place) -> Arc<Mirror<LeadRecord>> {
+        self.mirror::<LeadRecord>(place, place.keys.leaders())
+    }
+
+    /// Waits for a mirror's first list. False when the process is told to stop meanwhile.
+    pub(super) async fn listed<T>(&self, mirror: &Mirror<T>) -> bool
+    where
+        T: serde::de::DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
+    {
+        loop {
+            let deadline = self.clock.now() + READY_TIMEOUT;
+            tokio::select! {
+                listed = mirror.ready(deadline) => match listed {
+                    Ok(()) => return true,
+                    Err(error) => {
+                        let why = format!("waits for etcd: {}", chain(&error));
+                        self.set_readiness(Readiness::NotReady(why));
+                    },
+                },
+                () = self.shell.stopping() => return false,
+            }
+        }
+    }
+
+    /// Enters the registry as serving.
+    pub(super) fn register(&self, place: &Place) -> Registration {
+        let record = ServiceRecord {
+            v: 1,
+            node: self.node,
+            name: self.card.name.clone(),
+            role: self.role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            rpc_address: self.card.rpc_address.clone().unwrap_or_default(),
+            http_address: self.card.http_address.clone(),
+            state: ServiceState::Serving,
+            since_ms: self.clock.wall_ms(),
+            incarnation: self.entropy.uuid(),
+        };
+        Registration::start(
+            place.etcd.clone(),
+            place.keys.clone(),
+            record,
+            &place.session,
+            (Arc::clone(&self.entropy), &self.staying),
+        )
+    }
+
+    /// Serves until the shell says to stop, then leaves in order: out of the registry, requests, and
+    /// last the session.
+    pub(super) async fn stay(
+        self,
+        place: Option<Place>,
+        registration: Option<Registration>,
+    ) -> anyhow::Result<()> {
+        self.shell.stopping().await;
+        self.set_readiness(Readiness::NotReady("stopping".to_owned()));
+        if let Some(registration) = &registration {
+            registration.set_state(ServiceState::Draining);
+        }
+        self.serving.stop();
+        if !self.serving.join(DRAIN_TIMEOUT).await {
+            tracing::warn!("requests were still running at the end of the drain");
+        }
+        self.staying.stop();
+        if let Some(place) = &place
+            && let Err(error) = place.session.close().await
+        {
+            tracing::warn!(error = chain(&error), "the session ends by itself");
+        }
+        if !self.staying.join(LATE_TIMEOUT).await {
+            tracing::warn!("some tasks did not end");
+        }
+        Ok(())
+    }
+}
+
+const UID_FILE: &str = "cluster-uid";
+
+/// The cluster that the data folder belongs to, if it has belonged to one.
+fn read_uid(folder: &Path) -> anyhow::Result<Option<Uuid>> {
+    let file = folder.join(UID_FILE);
+    match fs_err::read_to_string(&file) {
+        Ok(text) => {
+            let uid = Uuid::try_parse(text.trim());
+            Ok(Some(uid.with_context(|| {
+                format!("{} does not hold a UUID", file.display())
+            })?))
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

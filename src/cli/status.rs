@@ -1,0 +1,229 @@
+//! What a cluster looks like: asked of a master, printed for a person or as JSON for a program.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::rpc::{self, Channels, Request, proto};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks one of the masters; the first that answers.
+pub(super) async fn ask(masters: &[String]) -> anyhow::Result<proto::GetClusterStateResponse> {
+    let channels = Channels::default();
+    let mut failed = anyhow::anyhow!("no master is known");
+    for master in masters {
+        let mut client = rpc::channel::admin_client(channels.to(master)?);
+        let mut request = Request::new(proto::GetClusterStateRequest {});
+        request.set_timeout(TIMEOUT);
+        let answer = tokio::time::timeout(TIMEOUT, client.get_cluster_state(request)).await;
+        match answer {
+            Ok(Ok(state)) => return Ok(state.into_inner()),
+            Ok(Err(status)) => failed = rpc::from_status(&status, false).into(),
+            Err(elapsed) => failed = elapsed.into(),
+        }
+        failed = failed.context(format!("ask master {master}"));
+    }
+    Err(failed).context("no master answers")
+}
+
+/// The state as JSON.
+pub(super) fn json_of(state: &proto::GetClusterStateResponse) -> Value {
+    let processes = state.processes.iter().map(|process| {
+        json!({
+            "name": process.name, "role": process.role, "node": process.node,
+            "version": process.version, "state": process.state, "health": process.health,
+            "lease": format!("{:x}", process.lease), "rpc_address": process.rpc_address,
+            "http_address": process.http_address, "since_ms": process.since_ms,
+        })
+    });
+    let collections = state.collections.iter().map(|collection| {
+        let shards = collection.shards.iter().map(|shard| {
+            let report = shard.report.clone().unwrap_or_default();
+            json!({
+                "number": shard.number, "worker": shard.worker, "epoch": shard.epoch,
+                "state": report.state, "points": report.points, "sequence": report.sequence,
+                "bytes": report.bytes, "index": {
+                    "kind": report.index_kind, "state": report.index_state,
+                    "points": report.indexed,
+                }, "note": report.note,
+            })
+        });
+        json!({
+            "name": collection.name, "id": collection.id, "state": collection.state,
+            "dimensions": collection.dimensions, "distance": collection.distance,
+            "aliases": collection.aliases, "shards": shards.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "cluster": state.cluster_uid, "revision": state.revision, "term": state.term,
+        "leader": state.leader, "processes": processes.collect::<Vec<_>>(),
+        "collections": collections.collect::<Vec<_>>(), "jobs": state.jobs,
+    })
+}
+
+/// The state as tables. `now_ms` is the wall clock, for ages.
+pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> String {
+    let leader = if state.leader.is_empty() {
+        "nobody"
+    } else {
+        &state.leader
+    };
+    let mut text = format!(
+        "cluster {}   etcd revision {}\nleader  {leader}   term {}\n\n",
+        state.cluster_uid, state.revision, state.term
+    );
+    let mut rows = vec![row([
+        "PROCESS", "ROLE", "STATE", "HEALTH", "VERSION", "UP", "LEASE", "HTTP",
+    ])];
+    for process in &state.processes {
+        let age = age(now_ms.saturating_sub(process.since_ms) / 1000);
+        let lease = format!("{:x}", process.lease);
+        rows.push(row([
+            &process.name,
+            &process.role,
+            &process.state,
+            &process.health,
+            &process.version,
+            &age,
+            &lease,
+            &process.http_address,
+        ]));
+    }
+    table(&mut text, &rows);
+    text.push('\n');
+    let head = [
+        "COLLECTION",
+        "SHARD",
+        "WORKER",
+        "STATE",
+        "POINTS",
+        "POSITION",
+        "BYTES",
+        "INDEX",
+    ];
+    let mut rows = vec![row(head)];
+    for collection in &state.collections {
+        for shard in &collection.shards {
+            let report = shard.report.clone().unwrap_or_default();
+            let index = format!(
+                "{} {} ({} of {})",
+                report.index_kind, report.index_state, report.indexed, report.points
+            );
+            rows.push(row([
+                &collection.name,
+                &shard.number.to_string(),
+                &shard.worker,
+                &report.state,
+                &report.points.to_string(),
+                &format!("{}.{}", shard.epoch, report.sequence),
+                &report.bytes.to_string(),
+                index.trim(),
+            ]));
+        }
+    }
+    table(&mut text, &rows);
+    text.push('\n');
+    if state.jobs.is_empty() {
+        text.push_str("nothing is under way\n");
+    }
+    for job in &state.jobs {
+        text.push_str("* ");
+        text.push_str(job);
+        text.push('\n');
+    }
+    text
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// Writes rows with their columns aligned.
+fn table(text: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Writing to a String cannot fail.
+            let _written = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{}m", seconds / 60),
+        7_200..=172_799 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_reads_like_a_table() {
+        let report = proto::ShardReport {
+            state: "serving".into(),
+            points: 12,
+            sequence: 4,
+            bytes: 4096,
+            index_kind: "flat".into(),
+            index_state: "idle".into(),
+            ..proto::ShardReport::default()
+        };
+        let state = proto::GetClusterStateResponse {
+            cluster_uid: "u".into(),
+            revision: 9,
+            term: 3,
+            leader: "laptop-master-0".into(),
+            processes: vec![proto::ProcessState {
+                name: "laptop-worker-0".into(),
+                role: "worker".into(),
+                state: "serving".into(),
+                health: "ok".into(),
+                version: "0.1.0".into(),
+                lease: 255,
+                http_address: "127.0.0.1:1".into(),
+                since_ms: 1_000,
+                ..proto::ProcessState::default()
+            }],
+            collections: vec![proto::CollectionState {
+                name: "c".into(),
+                shards: vec![proto::ShardState {
+                    number: 0,
+                    worker: "laptop-worker-0".into(),
+                    epoch: 1,
+                    report: Some(report),
+                }],
+                ..proto::CollectionState::default()
+            }],
+            jobs: vec![],
+        };
+        let text = text_of(&state, 61_000);
+        let expected = "cluster u   etcd revision 9\nleader  laptop-master-0   term 3\n\n\
+PROCESS          ROLE    STATE    HEALTH  VERSION  UP   LEASE  HTTP\n\
+laptop-worker-0  worker  serving  ok      0.1.0    60s  ff     127.0.0.1:1\n\n\
+COLLECTION  SHARD  WORKER           STATE    POINTS  POSITION  BYTES  INDEX\n\
+c           0      laptop-worker-0  serving  12      1.4       4096   flat idle (0 of 12)\n\n\
+nothing is under way\n";
+        assert_eq!(text, expected);
+        assert_eq!(json_of(&state)["collections"][0]["shards"][0]["points"], 12);
+    }
+}

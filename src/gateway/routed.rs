@@ -1,0 +1,575 @@
+//! The cluster as the gateway reaches it: data over the router, changes of collections over the
+//! leader master.
+//!
+//! A change answers when this gateway's own mirrors have it, so that what the caller does next finds
+//! it. A collection that the mirrors do not know may have been made through another gateway just now:
+//! before it is called missing they are brought up to date once.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::cluster::{Cluster, Retrieve, WriteOptions};
+use super::error::Error;
+use crate::clock::{Clock, Moment};
+use crate::coordination::keys;
+use crate::coordination::mirror::Mirror;
+use crate::coordination::records::{CollectionState, LeadRecord, NameKind, NameRecord};
+use crate::entropy::Entropy;
+use crate::fault::{Fault, Kind};
+use crate::ids::{CollectionName, Revision};
+use crate::query::{
+    Alias, AliasAction, CollectionInfo, CollectionStatus, Filter, IndexChoice, NewCollection,
+    Operation, Page, PayloadIndexInfo, Record, ScoredPoint, Scroll, Search, Shape,
+};
+use crate::resilience::backoff::Backoff;
+use crate::router::{self, Collection, Maps, Router};
+use crate::rpc::proto::admin_service_client::AdminServiceClient;
+use crate::rpc::{self, Channels, Request, Response, Status, async_trait, convert, proto};
+
+type Admin = AdminServiceClient<rpc::channel::Channel>;
+
+/// How long bringing the mirrors up to date may take before a collection is called missing.
+const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a change waits for a leader: a failover fits in.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
+const SHARDS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A cluster reached over its router and its masters.
+#[derive(Debug)]
+pub struct Routed {
+    /// Sends data requests.
+    pub router: Router,
+    /// What the mirrors know.
+    pub maps: Maps,
+    /// Who leads.
+    pub leaders: Arc<Mirror<LeadRecord>>,
+    /// Connections.
+    pub channels: Arc<Channels>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where jitter comes from.
+    pub entropy: Arc<Entropy>,
+}
+
+fn failed(error: &router::Error) -> Error {
+    Error::failed(error)
+}
+
+fn told(error: &rpc::Error) -> Error {
+    Error::failed(error)
+}
+
+impl Routed {
+    fn known(&self, name: &CollectionName) -> Result<Collection, Error> {
+        self.maps
+            .resolve(name)
+            .ok_or_else(|| Error::NoCollection(name.to_string()))
+    }
+
+    /// The collection, after a look at etcd when the mirrors do not know it.
+    async fn find(&self, name: &CollectionName) -> Result<Collection, Error> {
+        if let Some(collection) = self.maps.resolve(name) {
+            return Ok(collection);
+        }
+        let deadline = self.clock.now() + REFRESH_TIMEOUT;
+        // With etcd away what the mirrors know is all there is.
+        let _refreshed = tokio::join!(
+            self.maps.names.refresh(deadline),
+            self.maps.collections.refresh(deadline),
+            self.maps.shards.refresh(deadline),
+        );
+        self.known(name)
+    }
+
+    /// Asks the leader master, and waits for one when there is none.
+    async fn lead<R, F, W>(
+        &self,
+        request: R,
+        deadline: Moment,
+        call: F,
+    ) -> Result<proto::ChangeResponse, Error>
+    where
+        R: Clone,
+        F: Fn(Admin, Request<R>) -> W,
+        W: Future<Output = Result<Response<proto::ChangeResponse>, Status>>,
+    {
+        let give_up = deadline.min(self.clock.now() + LEADER_PATIENCE);
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match self.ask_leader(request.clone(), deadline, &call).await {
+                Ok(answer) => {
+                    self.reach(Revision(answer.revision), deadline).await;
+                    return Ok(answer);
+                },
+                Err(error) => error,
+            };
+            let pause = backoff.next(&self.entropy);
+            if error.kind() != Kind::Unavailable || self.clock.now() + pause >= give_up {
+                return Err(told(&error));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn ask_leader<R, F, W>(
+        &self,
+        request: R,
+        deadline: Moment,
+        call: &F,
+    ) -> Result<proto::ChangeResponse, rpc::Error>
+    where
+        F: Fn(Admin, Request<R>) -> W,
+        W: Future<Output = Result<Response<proto::ChangeResponse>, Status>>,
+    {
+        let away = |what| rpc::Error::new(Kind::Unavailable, "gateway.no_leader", what);
+        if self.leaders.is_stale() {
+            return Err(away("etcd does not answer: collections cannot be changed"));
+        }
+        let leaders = self.leaders.view();
+        let leader = leaders
+            .get(keys::LEAD_MASTER_SUFFIX)
+            .ok_or_else(|| away("no master leads"))?;
+        let channel = self.channels.to(&leader.value.rpc_address)?;
+        let limit = deadline.since(self.clock.now());
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        match tokio::time::timeout(limit, call(rpc::channel::admin_client(channel), request)).await
+        {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(rpc::from_status(&status, true)),
+            Err(_elapsed) => Err(rpc::Error::new(
+                Kind::UnknownOutcome,
+                "gateway.leader_deadline",
+                "the leader master gave no answer in time",
+            )),
+        }
+    }
+
+    /// Waits until this gateway sees a change that was made. When it does not in time the change
+    /// stands all the same.
+    async fn reach(&self, revision: Revision, deadline: Moment) {
+        let reached = tokio::join!(
+            self.maps.collections.wait_until(revision, deadline),
+            self.maps.names.wait_until(revision, deadline),
+            self.maps.shards.wait_until(revision, deadline),
+        );
+        if reached.0.is_err() || reached.1.is_err() || reached.2.is_err() {
+            tracing::warn!(revision = revision.0, "a change is not seen here yet");
+        }
+    }
+
+    async fn update(
+        &self,
+        name: &CollectionName,
+        change: proto::update_collection_request::Change,
+        deadline: Moment,
+    ) -> Result<(Collection, Revision), Error> {
+        let collection = self.find(name).await?;
+        let name = collection.record.name.to_string();
+        let request = proto::UpdateCollectionRequest {
+            name,
+            change: Some(change),
+        };
+        let answer = self
+            .lead(request, deadline, |mut admin, request| async move {
+                admin.update_collection(request).await
+            })
+            .await?;
+        Ok((collection, Revision(answer.revision)))
+    }
+
+    /// Waits until every worker that has a shard of the collection has applied a change of it.
+    async fn settle(
+        &self,
+        (collection, revision): (&Collection, Revision),
+        deadline: Moment,
+    ) -> Result<(), Error> {
+        let mut addresses: Vec<String> = self
+            .maps
+            .shards(collection.record.id)
+            .into_iter()
+            .filter_map(|s| s.address)
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let calls = addresses.iter().map(|address| async move {
+            let limit = deadline.since(self.clock.now());
+            let mut request = Request::new(proto::SettleRequest {
+                collection: convert::collection_to_wire(collection.record.id),
+                revision: revision.0,
+            });
+            request.set_timeout(limit);
+            let mut client = rpc::channel::shard_client(self.channels.to(address)?);
+            match tokio::time::timeout(limit, client.settle(request)).await {
+                Ok(Ok(_settled)) => Ok(()),
+                Ok(Err(status)) => Err(rpc::from_status(&status, false)),
+                Err(_elapsed) => {
+                    let what = format!("the worker at {address} is not done in time");
+                    Err(rpc::Error::new(Kind::Timeout, "gateway.settle", what))
+                },
+            }
+        });
+        for settled in join_all(calls).await {
+            settled.map_err(|error| told(&error))?;
+        }
+        Ok(())
+    }
+
+    /// What the workers say of a collection's shards; those that do not answer are absent.
+    async fn reports(&self, collection: &Collection) -> Vec<proto::ShardReport> {
+        let shards = self.maps.shards(collection.record.id);
+        let mut addresses: Vec<String> = shards.into_iter().filter_map(|s| s.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let wire = convert::collection_to_wire(collection.record.id);
+        let calls = addresses.iter().map(|address| async move {
+            let mut client = rpc::channel::shard_client(self.channels.to(address).ok()?);
+            let mut request = Request::new(proto::ShardsRequest {});
+            request.set_timeout(SHARDS_TIMEOUT);
+            let answer = tokio::time::timeout(SHARDS_TIMEOUT, client.shards(request)).await;
+            Some(answer.ok()?.ok()?.into_inner().shards)
+        });
+        let answers = join_all(calls).await.into_iter().flatten().flatten();
+        answers.filter(|report| report.collection == wire).collect()
+    }
+}
+
+#[async_trait]
+impl Cluster for Routed {
+    fn shape(&self, collection: &CollectionName) -> Result<Shape, Error> {
+        let found = self.known(collection)?;
+        Ok(Shape {
+            dimensions: found.record.dimensions,
+            distance: found.record.distance,
+            vector_name: found.record.vector_name.clone(),
+        })
+    }
+
+    fn collections(&self) -> Result<Vec<CollectionName>, Error> {
+        let view = self.maps.collections.view();
+        let active = view
+            .iter()
+            .filter(|(_, held)| held.value.state == CollectionState::Active);
+        let mut names: Vec<_> = active.map(|(_id, held)| held.value.name.clone()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn aliases(&self) -> Result<Vec<Alias>, Error> {
+        let view = self.maps.names.view();
+        let alias = |(suffix, record): (&str, &NameRecord)| {
+            let alias = CollectionName::parse(&keys::name_of_suffix(suffix)?).ok()?;
+            let collection = self.maps.collection(record.collection)?.record.name.clone();
+            Some(Alias { alias, collection })
+        };
+        let aliases = view
+            .iter()
+            .filter(|(_, held)| held.value.kind == NameKind::Alias);
+        let mut aliases: Vec<_> = aliases
+            .filter_map(|(suffix, held)| alias((suffix, &held.value)))
+            .collect();
+        aliases.sort_unstable_by(|a, b| a.alias.cmp(&b.alias));
+        Ok(aliases)
+    }
+
+    async fn describe(
+        &self,
+        collection: &CollectionName,
+        _deadline: Moment,
+    ) -> Result<CollectionInfo, Error> {
+        let found = self.find(collection).await?;
+        let record = &found.record;
+        let reports = self.reports(&found).await;
+        let serving = reports
+            .iter()
+            .filter(|r| matches!(&*r.state, "serving" | "closed"))
+            .count();
+        let busy = reports
+            .iter()
+            .any(|r| matches!(&*r.index_state, "due" | "building" | "failed"));
+        let status = if serving < usize::from(record.shard_count) {
+            CollectionStatus::Red
+        } else if busy {
+            CollectionStatus::Yellow
+        } else {
+            CollectionStatus::Green
+        };
+        let indexes = record.payload_indexes.iter().map(|(field, schema)| {
+            let points = reports
+                .iter()
+                .filter_map(|r| r.payload_indexes.get(field))
+                .sum();
+            (
+                field.clone(),
+                PayloadIndexInfo {
+                    schema: schema.clone(),
+                    points,
+                },
+            )
+        });
+        let built = reports.iter().filter(|report| report.indexed > 0);
+        Ok(CollectionInfo {
+            name: record.name.clone(),
+            shape: self.shape(&record.name)?,
+            index: IndexChoice {
+                algorithm: record.index.algorithm.clone(),
+                parameters: record.index.parameters.clone(),
+            },
+            config: record.config.clone(),
+            payload_indexes: indexes.collect::<BTreeMap<_, _>>(),
+            status,
+            shards: record.shard_count,
+            points: reports.iter().map(|report| report.points).sum(),
+            indexed_vectors: reports.iter().map(|report| report.indexed).sum(),
+            segments: u64::try_from(built.count()).unwrap_or(0),
+        })
+    }
+
+    async fn create_collection(&self, new: NewCollection, deadline: Moment) -> Result<(), Error> {
+        let name = new.name.to_string();
+        let request = proto::CreateCollectionRequest {
+            name: name.clone(),
+            dimensions: u32::try_from(new.shape.dimensions).unwrap_or(u32::MAX),
+            distance: new.shape.distance.as_str().to_owned(),
+            vector_name: new.shape.vector_name,
+            shards: new.shards.map(u32::from),
+            index_algorithm: new.index.algorithm,
+            index_parameters: new.index.parameters.into_iter().collect(),
+            config: new.config.to_string().into(),
+        };
+        let created = self
+            .lead(request, deadline, |mut admin, request| async move {
+                admin.create_collection(request).await
+            })
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::AlreadyExists => Err(Error::CollectionExists(name)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn update_collection(
+        &self,
+        collection: &CollectionName,
+        config: serde_json::Map<String, serde_json::Value>,
+        deadline: Moment,
+    ) -> Result<(), Error> {
+        let config = serde_json::Value::Object(config).to_string().into();
+        let change = proto::update_collection_request::Change::Config(config);
+        self.update(collection, change, deadline)
+            .await
+            .map(|_changed| ())
+    }
+
+    async fn delete_collection(
+        &self,
+        collection: &CollectionName,
+        deadline: Moment,
+    ) -> Result<bool, Error> {
+        let request = proto::DeleteCollectionRequest {
+            name: collection.to_string(),
+        };
+        let answer = self
+            .lead(request, deadline, |mut admin, request| async move {
+                admin.delete_collection(request).await
+            })
+            .await?;
+        Ok(answer.changed)
+    }
+
+    async fn update_aliases(
+        &self,
+        actions: Vec<AliasAction>,
+        deadline: Moment,
+    ) -> Result<(), Error> {
+        use proto::alias_action::Action;
+        let actions = actions.into_iter().map(|action| {
+            let action = match action {
+                AliasAction::Create(alias) => Action::Create(proto::CreateAlias {
+                    collection: alias.collection.to_string(),
+                    alias: alias.alias.to_string(),
+                }),
+                AliasAction::Delete(alias) => Action::Delete(alias.to_string()),
+                AliasAction::Rename { from, to } => Action::Rename(proto::RenameAlias {
+                    from: from.to_string(),
+                    to: to.to_string(),
+                }),
+            };
+            proto::AliasAction {
+                action: Some(action),
+            }
+        });
+        let request = proto::UpdateAliasesRequest {
+            actions: actions.collect(),
+        };
+        let changed = self
+            .lead(request, deadline, |mut admin, request| async move {
+                admin.update_aliases(request).await
+            })
+            .await;
+        changed.map(|_answer| ())
+    }
+
+    async fn create_payload_index(
+        &self,
+        collection: &CollectionName,
+        field: &str,
+        schema: serde_json::Value,
+        options: WriteOptions,
+    ) -> Result<u64, Error> {
+        let schema = schema.to_string().into();
+        let index = proto::PayloadIndex {
+            field: field.to_owned(),
+            schema,
+        };
+        let change = proto::update_collection_request::Change::CreatePayloadIndex(index);
+        let (found, revision) = self.update(collection, change, options.deadline).await?;
+        if options.wait {
+            self.settle((&found, revision), options.deadline).await?;
+        }
+        Ok(revision.0.unsigned_abs())
+    }
+
+    async fn delete_payload_index(
+        &self,
+        collection: &CollectionName,
+        field: &str,
+        options: WriteOptions,
+    ) -> Result<u64, Error> {
+        let change = proto::update_collection_request::Change::DeletePayloadIndex(field.to_owned());
+        let (found, revision) = self.update(collection, change, options.deadline).await?;
+        if options.wait {
+            self.settle((&found, revision), options.deadline).await?;
+        }
+        Ok(revision.0.unsigned_abs())
+    }
+
+    async fn write(
+        &self,
+        collection: &CollectionName,
+        operation: Operation,
+        options: WriteOptions,
+    ) -> Result<u64, Error> {
+        let found = self.find(collection).await?;
+        let operation = Some(convert::operation_to_wire(&operation));
+        let request = proto::WriteRequest {
+            shard: None,
+            operation,
+        };
+        let written = self.router.write(&found, request, options.deadline).await;
+        Ok(written.map_err(|error| failed(&error))?.sequence)
+    }
+
+    async fn retrieve(
+        &self,
+        collection: &CollectionName,
+        what: Retrieve,
+        deadline: Moment,
+    ) -> Result<Vec<Record>, Error> {
+        let found = self.find(collection).await?;
+        let request = proto::RetrieveRequest {
+            shard: None,
+            ids: what.ids.into_iter().map(convert::id_to_wire).collect(),
+            payload: Some(convert::selector_to_wire(&what.payload)),
+            vector: what.with_vector,
+        };
+        let answer = self.router.retrieve(&found, request, deadline).await;
+        let records = answer.map_err(|error| failed(&error))?.records.into_iter();
+        let records = records
+            .map(convert::record_from_wire)
+            .collect::<Result<_, _>>();
+        records.map_err(|error| told(&error))
+    }
+
+    async fn scroll(
+        &self,
+        collection: &CollectionName,
+        what: Scroll,
+        deadline: Moment,
+    ) -> Result<Page, Error> {
+        let found = self.find(collection).await?;
+        let request = proto::ScrollRequest {
+            shard: None,
+            from: what.from.map(convert::id_to_wire),
+            limit: u32::try_from(what.limit).unwrap_or(u32::MAX),
+            filter: convert::filter_to_wire(&what.filter),
+            payload: Some(convert::selector_to_wire(&what.payload)),
+            vector: what.with_vector,
+        };
+        let answer = self.router.scroll(&found, request, deadline).await;
+        let answer = answer.map_err(|error| failed(&error))?;
+        let next = answer.next.as_ref().map(convert::id_from_wire).transpose();
+        let records = answer.records.into_iter().map(convert::record_from_wire);
+        Ok(Page {
+            records: records
+                .collect::<Result<_, _>>()
+                .map_err(|error| told(&error))?,
+            next: next.map_err(|error| told(&error))?,
+        })
+    }
+
+    async fn count(
+        &self,
+        collection: &CollectionName,
+        filter: Filter,
+        deadline: Moment,
+    ) -> Result<u64, Error> {
+        let found = self.find(collection).await?;
+        let request = proto::CountRequest {
+            shard: None,
+            filter: convert::filter_to_wire(&filter),
+        };
+        let answer = self.router.count(&found, request, deadline).await;
+        Ok(answer.map_err(|error| failed(&error))?.points)
+    }
+
+    async fn search(
+        &self,
+        collection: &CollectionName,
+        searches: Vec<Search>,
+        deadline: Moment,
+    ) -> Result<Vec<Vec<ScoredPoint>>, Error> {
+        let found = self.find(collection).await?;
+        let offsets: Vec<usize> = searches.iter().map(|search| search.offset).collect();
+        let request = proto::SearchRequest {
+            shard: None,
+            searches: searches.iter().map(search_to_wire).collect(),
+        };
+        let answer = self.router.search(&found, request, deadline).await;
+        let results = answer
+            .map_err(|error| failed(&error))?
+            .results
+            .into_iter()
+            .zip(offsets);
+        let results = results.map(|(result, offset)| {
+            result
+                .points
+                .into_iter()
+                .skip(offset)
+                .map(convert::scored_from_wire)
+                .collect()
+        });
+        results
+            .collect::<Result<_, _>>()
+            .map_err(|error| told(&error))
+    }
+}
+
+fn search_to_wire(search: &Search) -> proto::Search {
+    proto::Search {
+        vector: convert::vector_to_wire(&search.vector),
+        filter: convert::filter_to_wire(&search.filter),
+        top: u32::try_from(search.limit.saturating_add(search.offset)).unwrap_or(u32::MAX),
+        score_threshold: search.score_threshold,
+        exact: search.exact,
+        effort: search.effort,
+        payload: Some(convert::selector_to_wire(&search.payload)),
+        with_vector: search.with_vector,
+        exclude: search.exclude.map(convert::id_to_wire),
+    }
+}

@@ -1,0 +1,211 @@
+//! Settings are read through the command line's own parser, as texts.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+enum Line {
+    Gateway(GatewayArgs),
+    Master(MasterArgs),
+    Worker(WorkerArgs),
+    Dev(DevArgs),
+}
+
+const NEEDED: &str = "--name=w-0 --data-dir /d --etcd http://127.0.0.1:2379 --cluster laptop";
+
+fn line(text: &str) -> Line {
+    let words = std::iter::once("vectorsphere").chain(text.split_whitespace());
+    Line::try_parse_from(words).unwrap()
+}
+
+fn worker(text: &str) -> Result<Worker, Error> {
+    match line(&format!("worker {text}")) {
+        Line::Worker(args) => args.check(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dev(text: &str) -> Result<Dev, Error> {
+    match line(&format!("dev {text}")) {
+        Line::Dev(args) => args.check(Some("/home/zoe".as_ref())),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn faults<T: std::fmt::Debug>(checked: Result<T, Error>) -> Vec<String> {
+    let faults = checked.unwrap_err().faults;
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let worker = worker(NEEDED).unwrap();
+    assert_eq!(worker.process.prefix, "/vectorsphere");
+    assert_eq!(worker.process.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(worker.rpc_listen.to_string(), "127.0.0.1:0");
+    assert_eq!(worker.process.logging.filter, "info");
+    assert_eq!(worker.process.end_with_parent, None);
+    assert_eq!(worker.searches_max, worker.process.threads);
+    assert!(worker.map_bytes <= worker.map_bytes_max);
+    let Line::Gateway(gateway) = line(&format!("gateway {NEEDED}")) else {
+        panic!("not a gateway");
+    };
+    let gateway = gateway.check().unwrap();
+    assert_eq!(gateway.process.listen.to_string(), "127.0.0.1:6333");
+    assert_eq!(gateway.routing, Routing::Direct);
+}
+
+#[test]
+fn every_fault_is_named_at_once() {
+    let bad = "--name Worker_0 --etcd https://a:1 --prefix vectorsphere/ --namespace -x \
+               --listen nowhere --rpc-listen 10.0.0.1:1 --tls-cert c --tls-ca f --threads 0 \
+               --environments-open-max many --map-bytes 2Gi --map-bytes-max 1Gi \
+               --log-format xml --log a=b=c --end-with-parent=me";
+    let found = faults(worker(bad));
+    let settings: Vec<_> = found
+        .iter()
+        .map(|fault| fault.split(':').next().unwrap())
+        .collect();
+    let expected = [
+        "--name",
+        "--data-dir",
+        "--etcd",
+        "--prefix",
+        "--namespace",
+        "--cluster",
+        "--listen",
+        "--tls-key",
+        "--tls-ca",
+        "--threads",
+        "--end-with-parent",
+        "--log-format",
+        "--log",
+        "--rpc-listen",
+        "--environments-open-max",
+        "--map-bytes-max",
+    ];
+    assert_eq!(settings, expected, "{found:#?}");
+    assert!(
+        found.iter().all(|fault| !fault.contains('\n')),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_listener_that_others_reach_needs_keys_and_a_certificate() {
+    let reach = faults(worker(&format!("{NEEDED} --listen 0.0.0.0:6333")));
+    assert_eq!(
+        reach,
+        [
+            "--api-key-file: is needed: others than this machine can reach 0.0.0.0:6333",
+            "--tls-cert: is needed: others than this machine can reach 0.0.0.0:6333",
+        ]
+    );
+    let guarded = "--listen [::]:1 --api-key-file k --tls-cert c --tls-key p";
+    let worker = worker(&format!("{NEEDED} {guarded}")).unwrap();
+    assert_eq!(worker.process.tls.unwrap().key, std::path::Path::new("p"));
+    assert!(dev("--listen localhost:0").is_ok());
+    assert_eq!(faults(dev("--listen 192.168.1.2:6333")).len(), 2);
+}
+
+#[test]
+fn an_empty_value_is_none() {
+    let empty = [
+        "--api-key-file=",
+        "--tls-ca=",
+        "--threads=",
+        "--listen=",
+        "--map-bytes=",
+    ];
+    let worker = worker(&format!("{NEEDED} {}", empty.join(" "))).unwrap();
+    assert_eq!(worker.process.api_key_file, None);
+    assert_eq!(faults(self::worker(&NEEDED.replace("w-0", ""))).len(), 1);
+}
+
+#[test]
+fn sizes_take_units_and_stay_in_their_range() {
+    let size =
+        |text: &str| worker(&format!("{NEEDED} --map-bytes {text}")).map(|worker| worker.map_bytes);
+    assert_eq!(size("2Mi").unwrap(), 2 << 20);
+    assert_eq!(size("1048576").unwrap(), 1 << 20);
+    for wrong in [
+        "1",
+        "1Mb",
+        "-1Mi",
+        "99999999999999Ti",
+        "17Ti",
+        "Mi",
+        "1.5Gi",
+    ] {
+        assert_eq!(faults(size(wrong)).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn a_process_can_be_told_who_its_parent_is() {
+    let parent = |text: &str| {
+        worker(&format!("{NEEDED} {text}"))
+            .unwrap()
+            .process
+            .end_with_parent
+    };
+    assert_eq!(
+        parent("--end-with-parent"),
+        Some(EndWithParent { pid: None })
+    );
+    assert_eq!(
+        parent("--end-with-parent=7"),
+        Some(EndWithParent { pid: Some(7) })
+    );
+}
+
+#[test]
+fn etcd_has_one_to_nine_members() {
+    let etcd = |text: &str| worker(&NEEDED.replace("http://127.0.0.1:2379", text));
+    let three = etcd("http://a-0.b:1,http://[::1]:2,http://10.0.0.1:3").unwrap();
+    assert_eq!(three.process.etcd.len(), 3);
+    for wrong in [
+        "a:1",
+        "http://a",
+        "http://a:0",
+        "http://a:1/x",
+        "http://:1",
+        "http://a:1,",
+    ] {
+        assert_eq!(faults(etcd(wrong)).len(), 1, "{wrong}");
+    }
+    assert_eq!(faults(etcd(&vec!["http://a:1"; 10].join(","))).len(), 1);
+}
+
+#[test]
+fn the_folder_of_a_cluster_lies_in_the_home_folder() {
+    let folder = |text: &str| dev(text).unwrap().data_dir.of("laptop");
+    assert_eq!(
+        folder(""),
+        std::path::Path::new("/home/zoe/.local/share/vectorsphere/laptop")
+    );
+    assert_eq!(folder("--data-dir /x"), std::path::Path::new("/x"));
+    let Line::Dev(homeless) = line("dev") else {
+        panic!("not dev");
+    };
+    assert_eq!(faults(homeless.check(None)).len(), 1);
+}
+
+#[test]
+fn a_misspelled_variable_is_refused_and_kubernetes_own_are_not() {
+    let known = ["VECTORSPHERE_ETCD".to_owned()];
+    let environment = [
+        "PATH",
+        "VECTORSPHERE_ETCD",
+        "VECTORSPHERE_ETDC",
+        "VECTORSPHERE_GATEWAY_SERVICE_HOST",
+        "VECTORSPHERE_GATEWAY_SERVICE_PORT_HTTP",
+        "VECTORSPHERE_GATEWAY_PORT",
+        "VECTORSPHERE_GATEWAY_PORT_6333_TCP_ADDR",
+        "VECTORSPHERE_TEST_ETCD",
+    ];
+    let faults = unknown_variables(environment.into_iter(), &known);
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].to_string(), "VECTORSPHERE_ETDC: is not a setting");
+}

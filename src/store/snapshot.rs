@@ -1,0 +1,406 @@
+//! A view of a shard at one commit: points, payloads, vectors, and which rows match a filter.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use heed::{RoTxn, WithoutTls};
+use roaring::RoaringBitmap;
+use serde_json::Value;
+
+use super::Error;
+use super::environment::{Environment, Frame};
+use super::gate::Ticket;
+use super::layout::{Tables, read_id, read_id_value};
+use super::payload_index::Fields;
+use crate::ids::{PointId, Sequence};
+use crate::query::{Condition, Filter, PayloadSelector, Record};
+use crate::rows::{Row, Rows};
+use crate::vector::Distance;
+
+const EMPTY: &[u8] = b"{}";
+
+/// A view of a shard at one commit. Holding it holds back the reuse of disk space.
+pub struct Snapshot {
+    // Before the ticket and the environment: fields are dropped in order.
+    // LMDB wants one thread at a time in a transaction.
+    txn: Mutex<RoTxn<'static, WithoutTls>>,
+    _ticket: Ticket,
+    frame: Frame,
+    environment: Arc<Environment>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("sequence", &self.frame.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A page of points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// Points, ids ascending.
+    pub records: Vec<Record>,
+    /// The first id of the next page.
+    pub next: Option<PointId>,
+}
+
+impl Snapshot {
+    pub(super) fn take(environment: &Arc<Environment>) -> Result<Self, Error> {
+        let (txn, frame, ticket) = environment.read()?;
+        Ok(Self {
+            txn: Mutex::new(txn),
+            _ticket: ticket,
+            frame,
+            environment: Arc::clone(environment),
+        })
+    }
+
+    fn txn(&self) -> MutexGuard<'_, RoTxn<'static, WithoutTls>> {
+        self.txn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tables(&self) -> Tables {
+        self.environment.tables
+    }
+
+    /// The last write that it shows.
+    pub fn sequence(&self) -> Sequence {
+        self.frame.sequence
+    }
+
+    /// The row and version of a point.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn row_of(&self, id: PointId) -> Result<Option<(Row, Sequence)>, Error> {
+        row_of(self.tables(), &self.txn(), id)
+    }
+
+    /// The point of a row.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the row belongs to none.
+    pub fn id_of(&self, row: Row) -> Result<PointId, Error> {
+        id_of(self.tables(), &self.txn(), row)
+    }
+
+    /// A point with the parts that are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the row belongs to none.
+    pub fn record(
+        &self,
+        row: Row,
+        payload: &PayloadSelector,
+        with_vector: bool,
+    ) -> Result<Record, Error> {
+        let txn = self.txn();
+        let id = id_of(self.tables(), &txn, row)?;
+        let found = row_of(self.tables(), &txn, id)?;
+        let found = found.ok_or_else(|| Error::Corrupt("a row without a point".to_owned()))?;
+        self.assemble(&txn, id, found, (payload, with_vector))
+    }
+
+    fn assemble(
+        &self,
+        txn: &RoTxn<'_>,
+        id: PointId,
+        (row, version): (Row, Sequence),
+        (payload, with_vector): (&PayloadSelector, bool),
+    ) -> Result<Record, Error> {
+        let payload = match payload {
+            PayloadSelector::None => None,
+            selector => selector.apply(payload_of(self.tables(), txn, row)?),
+        };
+        let vector = if with_vector {
+            let vector = self.vector(row);
+            Some(
+                vector
+                    .ok_or_else(|| Error::Corrupt("a row without a vector".to_owned()))?
+                    .to_vec(),
+            )
+        } else {
+            None
+        };
+        Ok(Record {
+            id,
+            version,
+            payload,
+            vector,
+        })
+    }
+
+    /// The points of these ids that are there, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn retrieve(
+        &self,
+        ids: &[PointId],
+        payload: &PayloadSelector,
+        with_vector: bool,
+    ) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::with_capacity(ids.len());
+        let txn = self.txn();
+        for id in ids {
+            if let Some(found) = row_of(self.tables(), &txn, *id)? {
+                records.push(self.assemble(&txn, *id, found, (payload, with_vector))?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Points that match, ids ascending, from an id on.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn scroll(
+        &self,
+        (from, limit): (Option<PointId>, usize),
+        filter: &Filter,
+        payload: &PayloadSelector,
+        with_vector: bool,
+    ) -> Result<Page, Error> {
+        let (tables, txn) = (self.tables(), self.txn());
+        let candidates = candidates(tables, &txn, &self.frame.fields, filter)?;
+        let from = from.map(PointId::key);
+        let start = from
+            .as_ref()
+            .map_or(Bound::Unbounded, |key| Bound::Included(key.as_bytes()));
+        let mut records = Vec::new();
+        for entry in tables.ids.range(&txn, &(start, Bound::Unbounded))? {
+            let (key, value) = entry?;
+            let (row, version) = read_id_value(value)?;
+            let id = read_id(key)?;
+            let fits = match &candidates {
+                Some((rows, _exact)) if !rows.contains(row) => false,
+                Some((_rows, true)) => true,
+                _ => filter.is_empty() || matches(tables, &txn, (id, row), filter)?,
+            };
+            if !fits {
+                continue;
+            }
+            if records.len() == limit {
+                return Ok(Page {
+                    records,
+                    next: Some(id),
+                });
+            }
+            records.push(self.assemble(&txn, id, (row, version), (payload, with_vector))?);
+        }
+        Ok(Page {
+            records,
+            next: None,
+        })
+    }
+
+    /// The rows of the points that match, exactly.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn matching(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
+        matching(
+            self.tables(),
+            &self.txn(),
+            &self.frame.fields,
+            &self.frame.live,
+            filter,
+        )
+    }
+
+    /// The vectors of a block, for as long as the snapshot lives.
+    fn block(&self, block: u32) -> &[f32] {
+        let txn = self.txn();
+        let vectors = block_of(self.tables(), &txn, block);
+        #[expect(
+            unsafe_code,
+            reason = "the slice outlives the lock, not the transaction"
+        )]
+        // SAFETY: the slice points into the map at pages that belong to this read transaction's view.
+        // LMDB neither changes nor frees them while the transaction is open, and it is open as long as
+        // `self`, to which the returned slice is bound. The lock only orders the look-up.
+        unsafe {
+            std::slice::from_raw_parts(vectors.as_ptr(), vectors.len())
+        }
+    }
+
+    /// How many points each payload index knows.
+    pub fn payload_indexes(&self) -> BTreeMap<String, u64> {
+        self.frame
+            .fields
+            .names()
+            .map(|name| (name.to_owned(), self.frame.live.len()))
+            .collect()
+    }
+}
+
+impl Rows for Snapshot {
+    fn dimensions(&self) -> usize {
+        self.environment.blocks.dimensions
+    }
+
+    fn distance(&self) -> Distance {
+        self.environment.identity.distance
+    }
+
+    fn live(&self) -> &RoaringBitmap {
+        &self.frame.live
+    }
+
+    fn vector(&self, row: Row) -> Option<&[f32]> {
+        let (block, at) = self.environment.blocks.place(row);
+        self.block(block)
+            .get(at..at + self.environment.blocks.dimensions)
+    }
+
+    fn visit(&self, rows: &RoaringBitmap, visit: &mut dyn FnMut(Row, &[f32]) -> ControlFlow<()>) {
+        let blocks = self.environment.blocks;
+        let mut open: Option<(u32, &[f32])> = None;
+        for row in rows {
+            let (block, at) = blocks.place(row);
+            if open.is_none_or(|(number, _vectors)| number != block) {
+                open = Some((block, self.block(block)));
+            }
+            let vector = open.and_then(|(_block, vectors)| vectors.get(at..at + blocks.dimensions));
+            if let Some(vector) = vector
+                && visit(row, vector).is_break()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// The vectors of a block; none when it is not there. It has pages of its own, so it is aligned.
+fn block_of<'t>(tables: Tables, txn: &'t RoTxn<'_>, block: u32) -> &'t [f32] {
+    let bytes = tables.blocks.get(txn, &block.to_be_bytes()).ok().flatten();
+    bytes
+        .and_then(|bytes| bytemuck::try_cast_slice(bytes).ok())
+        .unwrap_or_default()
+}
+
+fn row_of(tables: Tables, txn: &RoTxn<'_>, id: PointId) -> Result<Option<(Row, Sequence)>, Error> {
+    tables
+        .ids
+        .get(txn, id.key().as_bytes())?
+        .map(read_id_value)
+        .transpose()
+}
+
+fn id_of(tables: Tables, txn: &RoTxn<'_>, row: Row) -> Result<PointId, Error> {
+    let key = tables.rows.get(txn, &row.to_be_bytes())?;
+    read_id(key.ok_or_else(|| Error::Corrupt("a row without an id".to_owned()))?)
+}
+
+fn payload_of<'t>(tables: Tables, txn: &'t RoTxn<'_>, row: Row) -> Result<&'t [u8], Error> {
+    Ok(tables
+        .payloads
+        .get(txn, &row.to_be_bytes())?
+        .unwrap_or(EMPTY))
+}
+
+fn matches(
+    tables: Tables,
+    txn: &RoTxn<'_>,
+    (id, row): (PointId, Row),
+    filter: &Filter,
+) -> Result<bool, Error> {
+    let payload: Value = serde_json::from_slice(payload_of(tables, txn, row)?)
+        .map_err(|error| Error::Corrupt(format!("a payload: {error}")))?;
+    Ok(filter.matches(id, &payload))
+}
+
+/// The live rows that match, exactly.
+pub(super) fn matching(
+    tables: Tables,
+    txn: &RoTxn<'_>,
+    fields: &Fields,
+    live: &RoaringBitmap,
+    filter: &Filter,
+) -> Result<RoaringBitmap, Error> {
+    let (rows, exact) = match candidates(tables, txn, fields, filter)? {
+        Some((rows, exact)) => (rows & live, exact),
+        None => (live.clone(), filter.is_empty()),
+    };
+    if exact {
+        return Ok(rows);
+    }
+    let mut found = RoaringBitmap::new();
+    for row in &rows {
+        if matches(tables, txn, (id_of(tables, txn, row)?, row), filter)? {
+            found.insert(row);
+        }
+    }
+    Ok(found)
+}
+
+/// The rows that can match, if the indexes can tell anything, and whether they all do. Rows that are
+/// no longer live may be among them.
+fn candidates(
+    tables: Tables,
+    txn: &RoTxn<'_>,
+    fields: &Fields,
+    filter: &Filter,
+) -> Result<Option<(RoaringBitmap, bool)>, Error> {
+    let of = |condition: &Condition| of_condition(tables, txn, fields, condition);
+    let (mut rows, mut exact): (Option<RoaringBitmap>, bool) = (None, filter.min_should.is_none());
+    for condition in &filter.must {
+        match of(condition)? {
+            Some((found, exactly)) => {
+                exact &= exactly;
+                rows = Some(rows.map_or_else(|| found.clone(), |rows| rows & &found));
+            },
+            None => exact = false,
+        }
+    }
+    if !filter.should.is_empty() {
+        let (mut any, mut all_known) = (RoaringBitmap::new(), true);
+        for condition in &filter.should {
+            match of(condition)? {
+                Some((found, exactly)) => {
+                    exact &= exactly;
+                    any |= found;
+                },
+                None => all_known = false,
+            }
+        }
+        if all_known {
+            rows = Some(rows.map_or_else(|| any.clone(), |rows| rows & &any));
+        } else {
+            exact = false;
+        }
+    }
+    // Without rows to take from there is nothing that a denial could narrow exactly.
+    for condition in &filter.must_not {
+        match (of(condition)?, &mut rows) {
+            (Some((found, true)), Some(rows)) => *rows -= found,
+            _ => exact = false,
+        }
+    }
+    Ok(rows.map(|rows| (rows, exact)))
+}
+
+fn of_condition(
+    tables: Tables,
+    txn: &RoTxn<'_>,
+    fields: &Fields,
+    condition: &Condition,
+) -> Result<Option<(RoaringBitmap, bool)>, Error> {
+    match condition {
+        Condition::Field(path, test) => fields.rows((tables, txn), path, test),
+        Condition::HasId(ids) => {
+            let mut rows = RoaringBitmap::new();
+            for id in ids {
+                if let Some(value) = tables.ids.get(txn, id.key().as_bytes())? {
+                    rows.insert(read_id_value(value)?.0);
+                }
+            }
+            Ok(Some((rows, true)))
+        },
+        Condition::Filter(filter) => candidates(tables, txn, fields, filter),
+        Condition::IsEmpty(_) | Condition::IsNull(_) => Ok(None),
+    }
+}

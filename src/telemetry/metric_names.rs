@@ -1,0 +1,232 @@
+//! Every metric: its name, what it means, and its labels.
+//!
+//! `vectorsphere_<part>_<what>_<unit>`, and `_total` after a count. A label's values come from closed
+//! sets in the code: a name of an operation or of an outcome, never anybody's text.
+
+use crate::fault::Kind;
+
+/// The labels of one series.
+pub(super) type Labels = Vec<(&'static str, &'static str)>;
+
+/// What a metric is called and means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Description {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+}
+
+const fn description(name: &'static str, help: &'static str) -> Description {
+    Description { name, help }
+}
+
+/// How something ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Well.
+    Done,
+    /// With an error of this kind.
+    Failed(Kind),
+}
+
+impl Outcome {
+    /// The value of the label `outcome`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed(kind) => kind.as_str(),
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Count {
+    /// Requests that a gateway answered.
+    GatewayRequests {
+        /// The operation of the API.
+        operation: &'static str,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Calls of other processes that were answered.
+    RpcRequests {
+        /// The method.
+        operation: &'static str,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Changes that a leading master made.
+    MasterChanges {
+        /// What was changed.
+        operation: &'static str,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Points that a worker wrote durably.
+    WorkerPointsWritten,
+    /// Index builds that ended.
+    WorkerIndexBuilds {
+        /// How.
+        outcome: Outcome,
+    },
+    /// Sessions with etcd that were lost.
+    CoordinationSessionsLost,
+}
+
+impl Count {
+    /// One of each, for what must know them all.
+    pub(super) const EACH: [Self; 6] = [
+        Self::GatewayRequests {
+            operation: "",
+            outcome: Outcome::Done,
+        },
+        Self::RpcRequests {
+            operation: "",
+            outcome: Outcome::Done,
+        },
+        Self::MasterChanges {
+            operation: "",
+            outcome: Outcome::Done,
+        },
+        Self::WorkerPointsWritten,
+        Self::WorkerIndexBuilds {
+            outcome: Outcome::Done,
+        },
+        Self::CoordinationSessionsLost,
+    ];
+
+    pub(super) const fn describe(self) -> Description {
+        match self {
+            Self::GatewayRequests { .. } => description(
+                "vectorsphere_gateway_requests",
+                "Requests answered by the gateway, by operation and outcome",
+            ),
+            Self::RpcRequests { .. } => description(
+                "vectorsphere_rpc_requests",
+                "Calls of other processes answered, by method and outcome",
+            ),
+            Self::MasterChanges { .. } => description(
+                "vectorsphere_master_changes",
+                "Changes made as the leader, by operation and outcome",
+            ),
+            Self::WorkerPointsWritten => description(
+                "vectorsphere_worker_points_written",
+                "Points written durably",
+            ),
+            Self::WorkerIndexBuilds { .. } => description(
+                "vectorsphere_worker_index_builds",
+                "Index builds ended, by outcome",
+            ),
+            Self::CoordinationSessionsLost => description(
+                "vectorsphere_coordination_sessions_lost",
+                "Sessions with etcd lost",
+            ),
+        }
+    }
+
+    pub(super) fn labels(self) -> Labels {
+        match self {
+            Self::GatewayRequests { operation, outcome }
+            | Self::RpcRequests { operation, outcome }
+            | Self::MasterChanges { operation, outcome } => {
+                vec![("operation", operation), ("outcome", outcome.as_str())]
+            },
+            Self::WorkerIndexBuilds { outcome } => vec![("outcome", outcome.as_str())],
+            Self::WorkerPointsWritten | Self::CoordinationSessionsLost => Vec::new(),
+        }
+    }
+}
+
+/// What goes up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// 1 while the process says that it is ready.
+    ProcessReady,
+    /// Shards whose data is on this worker's disk.
+    WorkerShards,
+    /// Shards that are open.
+    WorkerShardsOpen,
+    /// The term in which this master leads; 0 while it does not.
+    MasterTerm,
+}
+
+impl Level {
+    pub(super) const EACH: [Self; 4] = [
+        Self::ProcessReady,
+        Self::WorkerShards,
+        Self::WorkerShardsOpen,
+        Self::MasterTerm,
+    ];
+
+    pub(super) const fn describe(self) -> Description {
+        match self {
+            Self::ProcessReady => description(
+                "vectorsphere_process_ready",
+                "1 while the process says that it is ready",
+            ),
+            Self::WorkerShards => description(
+                "vectorsphere_worker_shards",
+                "Shards whose data is on this worker's disk",
+            ),
+            Self::WorkerShardsOpen => {
+                description("vectorsphere_worker_shards_open", "Shards that are open")
+            },
+            Self::MasterTerm => description(
+                "vectorsphere_master_term",
+                "The term in which this master leads, 0 while it does not",
+            ),
+        }
+    }
+}
+
+/// What takes time. Its unit is the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Timing {
+    /// A request, at the gateway, from its first byte to its answer.
+    GatewayRequest {
+        /// The operation of the API.
+        operation: &'static str,
+    },
+    /// A search in the shards of one worker.
+    WorkerSearch,
+    /// A durable write, from its place in the queue to its answer.
+    WorkerWrite,
+    /// An index build.
+    WorkerIndexBuild,
+}
+
+impl Timing {
+    pub(super) const EACH: [Self; 4] = [
+        Self::GatewayRequest { operation: "" },
+        Self::WorkerSearch,
+        Self::WorkerWrite,
+        Self::WorkerIndexBuild,
+    ];
+
+    pub(super) const fn describe(self) -> Description {
+        match self {
+            Self::GatewayRequest { .. } => description(
+                "vectorsphere_gateway_request",
+                "Time from a request's first byte to its answer, by operation",
+            ),
+            Self::WorkerSearch => description(
+                "vectorsphere_worker_search",
+                "Time of a search in the shards of this worker",
+            ),
+            Self::WorkerWrite => description(
+                "vectorsphere_worker_write",
+                "Time of a durable write, its wait in the queue counted",
+            ),
+            Self::WorkerIndexBuild => {
+                description("vectorsphere_worker_index_build", "Time of an index build")
+            },
+        }
+    }
+
+    pub(super) fn labels(self) -> Labels {
+        match self {
+            Self::GatewayRequest { operation } => vec![("operation", operation)],
+            Self::WorkerSearch | Self::WorkerWrite | Self::WorkerIndexBuild => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Index builds: one at a time for the whole worker, in the background.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::host::{Error, Host};
+use super::hosted::{Hosted, IndexState};
+use crate::clock::Moment;
+use crate::fault::chain;
+use crate::ids::ShardId;
+use crate::index::Recipe;
+
+/// How often it is looked whether a build is due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a shard whose build failed waits for the next try.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Builds what is due until the tasks stop.
+pub(super) async fn run(host: Arc<Host>) {
+    let mut failed: HashMap<ShardId, Moment> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {},
+            () = host.tasks.stopping() => return,
+        }
+        let now = host.clock.now();
+        failed.retain(|_shard, at| now.since(*at) < RETRY_AFTER);
+        for (shard, place) in host.all_places() {
+            if host.tasks.is_stopping() {
+                return;
+            }
+            let open = place
+                .hosted
+                .try_lock()
+                .ok()
+                .and_then(|hosted| hosted.clone());
+            let Some(hosted) = open.filter(|_hosted| !failed.contains_key(&shard)) else {
+                continue;
+            };
+            let Some((recipe, reason)) = hosted.due() else {
+                continue;
+            };
+            tracing::info!(%shard, kind = recipe.kind().as_str(), reason = reason.as_str(), "index build starts");
+            match build(&host, Arc::clone(&hosted), recipe).await {
+                Ok(()) => {
+                    hosted.set_index_state(IndexState::Idle);
+                    tracing::info!(%shard, "index build done");
+                },
+                Err(_) if host.tasks.is_stopping() => return,
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(%shard, error, "index build failed");
+                    hosted.set_index_state(IndexState::Failed(error));
+                    failed.insert(shard, host.clock.now());
+                },
+            }
+        }
+    }
+}
+
+async fn build(host: &Host, hosted: Arc<Hosted>, recipe: Recipe) -> Result<(), Error> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stopped);
+    hosted.set_index_state(IndexState::Building("starting".to_owned()));
+    let building = host
+        .tasks
+        .spawn_blocking(move || hosted.build(&recipe, &|| flag.load(Ordering::Relaxed)));
+    tokio::pin!(building);
+    tokio::select! {
+        built = &mut building => return built.map_err(|_panicked| Error::Broken)?,
+        () = host.tasks.stopping() => stopped.store(true, Ordering::Relaxed),
+    }
+    building.await.map_err(|_panicked| Error::Broken)?
+}

@@ -1,0 +1,274 @@
+//! One open shard: its store, and the index segment built beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use uuid::Uuid;
+
+use super::host::Error;
+use crate::clock::{Clock, Moment};
+use crate::coordination::records::CollectionRecord;
+use crate::fault::chain;
+use crate::ids::Epoch;
+use crate::index::due::{Built, Shard as Facts, Wish};
+use crate::index::{self, Identity, Kind, Open, Recipe};
+use crate::query::Operation;
+use crate::rows::Rows;
+use crate::store::{self, ShardIdentity};
+
+/// What the index of a shard is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum IndexState {
+    /// Nothing is due.
+    #[default]
+    Idle,
+    /// A build runs: how far it is.
+    Building(String),
+    /// The last build failed: why. It is tried again later.
+    Failed(String),
+}
+
+impl IndexState {
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Building(_) => "building",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    pub(super) fn note(&self) -> &str {
+        match self {
+            Self::Idle => "",
+            Self::Building(note) | Self::Failed(note) => note,
+        }
+    }
+}
+
+/// An open shard.
+#[derive(Debug)]
+pub(super) struct Hosted {
+    pub(super) store: store::Shard,
+    pub(super) wish: Wish,
+    folder: PathBuf,
+    identity: Identity,
+    segment: RwLock<Option<Open>>,
+    state: Mutex<IndexState>,
+    written: Mutex<Moment>,
+    clock: Arc<dyn Clock>,
+    closing: AtomicBool,
+}
+
+impl Hosted {
+    /// Makes an empty shard in this folder.
+    ///
+    /// # Errors
+    /// [`Error`], among them that there is one already.
+    pub(super) fn create(
+        folder: &Path,
+        identity: &ShardIdentity,
+        life: Uuid,
+        options: store::Options,
+    ) -> Result<(), Error> {
+        let store = store::Shard::create(&folder.join("store"), identity, life, options)?;
+        store.close();
+        Ok(())
+    }
+
+    /// Opens the shard in this folder. Costs the same for few and many points.
+    ///
+    /// # Errors
+    /// [`Error`], among them that it is missing or another's.
+    pub(super) fn open(
+        folder: &Path,
+        identity: &ShardIdentity,
+        options: store::Options,
+        collection: &CollectionRecord,
+    ) -> Result<Self, Error> {
+        let clock = Arc::clone(&options.clock);
+        let store = store::Shard::open(&folder.join("store"), identity, options)?;
+        let folder = folder.join("index");
+        let identity = Identity {
+            store: store.life(),
+            dimensions: identity.dimensions,
+            distance: identity.distance,
+        };
+        let found = index::open_dir(&folder, &identity)?;
+        for bad in &found.quarantined {
+            let error = chain(&bad.error);
+            tracing::error!(segment = bad.name, error, "an index segment does not check");
+        }
+        let hosted = Self {
+            store,
+            wish: wish(collection),
+            folder,
+            identity,
+            segment: RwLock::new(found.open),
+            state: Mutex::default(),
+            written: Mutex::new(clock.now()),
+            clock,
+            closing: AtomicBool::new(false),
+        };
+        hosted.release_rows();
+        Ok(hosted)
+    }
+
+    /// Applies one operation, durably before the answer.
+    ///
+    /// # Errors
+    /// Those of the store; nothing was applied unless the kind says that it is unknown.
+    pub(super) async fn write(
+        &self,
+        epoch: Epoch,
+        operation: Operation,
+        deadline: Moment,
+    ) -> Result<store::Written, Error> {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
+        Ok(self.store.write(epoch, operation, deadline).await?)
+    }
+
+    /// The segment to search, if one is built.
+    pub(super) fn segment(&self) -> Option<Open> {
+        self.segment
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The build that is due, and why.
+    pub(super) fn due(&self) -> Option<(Recipe, index::due::Reason)> {
+        let snapshot = self.store.snapshot().ok()?;
+        let segment = self.segment();
+        let built = segment.as_ref().map(|open| Built {
+            recipe: &open.manifest.recipe,
+            covered: open.segment.covered().len(),
+            covered_live: open.segment.covered().intersection_len(snapshot.live()),
+        });
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let facts = Facts {
+            dimensions: self.identity.dimensions,
+            live: snapshot.live().len(),
+            built,
+            quiet: self.clock.now().since(written),
+        };
+        index::due::due(&facts, &self.wish)
+    }
+
+    /// Builds a segment and takes it into use. Blocks its thread for as long as that takes.
+    ///
+    /// # Errors
+    /// Those of the build; the segment in use stays.
+    pub(super) fn build(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
+        // No freed row may be used again while the build looks at its snapshot.
+        self.store.reuse_rows(None);
+        let built = self.build_now(recipe, stop);
+        self.release_rows();
+        built
+    }
+
+    fn build_now(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
+        let snapshot = self.store.snapshot()?;
+        let stop = || stop() || self.closing.load(Ordering::Relaxed);
+        let job = index::Job {
+            rows: &snapshot,
+            recipe,
+            store: self.identity.store,
+            sequence: snapshot.sequence().0,
+            threads: 1,
+            clock: self.clock.as_ref(),
+            stop: &stop,
+            progress: &|progress| {
+                let step = format!("{:?} {} of {}", progress.step, progress.done, progress.of);
+                self.set_index_state(IndexState::Building(step.to_lowercase()));
+            },
+        };
+        let open = index::build(&self.folder, &job)?;
+        let before = self
+            .segment
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(open);
+        if let Some(before) = before
+            && let Err(error) = index::retire(&self.folder, &before.name())
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "an old index segment stays on the disk"
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes a segment out of use that failed a search.
+    pub(super) fn quarantine(&self, sequence: u64, error: &index::Error) {
+        let mut segment = self.segment.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = segment.take_if(|open| open.segment.sequence() == sequence) else {
+            return;
+        };
+        tracing::error!(
+            segment = open.name(),
+            error = chain(error),
+            "an index segment failed"
+        );
+        if let Err(error) = index::quarantine(&self.folder, &open.name()) {
+            tracing::warn!(
+                error = chain(&error),
+                "a failed index segment stays on the disk"
+            );
+        }
+    }
+
+    fn release_rows(&self) {
+        let covered = self.segment().map(|open| open.segment.covered().clone());
+        self.store.reuse_rows(Some(&covered.unwrap_or_default()));
+    }
+
+    /// The kind that answers, and how many points it covers.
+    pub(super) fn index_kind(&self) -> (Kind, u64) {
+        let Some(open) = self.segment() else {
+            return (Kind::Flat, 0);
+        };
+        let covered = self.store.snapshot().map_or(0, |snapshot| {
+            open.segment.covered().intersection_len(snapshot.live())
+        });
+        (open.segment.kind(), covered)
+    }
+
+    pub(super) fn index_state(&self) -> IndexState {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_index_state(&self, state: IndexState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Tells a build that runs to end soon.
+    pub(super) fn cancel(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends what uses the shard and frees its mapping.
+    pub(super) fn close(self) {
+        if !self.store.close() {
+            tracing::warn!("a shard is still being read while it is closed");
+        }
+    }
+}
+
+/// What a collection asks for. Masters refuse unknown kinds, so one that is unknown here was made by
+/// a newer program: then this one chooses.
+fn wish(collection: &CollectionRecord) -> Wish {
+    let kind = collection
+        .index
+        .algorithm
+        .as_deref()
+        .map(str::to_ascii_lowercase);
+    match kind.as_deref().and_then(Kind::parse) {
+        None => Wish::Automatic,
+        Some(kind) => kind.recipe().map_or(Wish::Flat, Wish::Built),
+    }
+}

@@ -1,0 +1,99 @@
+//! What follows from etcd's records: payload indexes that a collection wants, and tombstones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::host::{Error, Host};
+use super::hosted::Hosted;
+use crate::coordination::records::CollectionRecord;
+use crate::fault::chain;
+use crate::ids::ShardId;
+use crate::store::IndexKind;
+
+/// How often everything is looked at even when no record has changed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long one shard's payload indexes may take before others have their turn.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Follows the records until the tasks stop.
+pub(super) async fn run(host: Arc<Host>) {
+    let (mut gone, mut changed) = (host.tombstones.changes(), host.collections.changes());
+    loop {
+        gone.borrow_and_update();
+        changed.borrow_and_update();
+        bury(&host).await;
+        for (shard, place) in host.all_places() {
+            let open = place
+                .hosted
+                .try_lock()
+                .ok()
+                .and_then(|hosted| hosted.clone());
+            if let Some(hosted) = open
+                && let Err(error) = settle(&host, shard, &hosted).await
+            {
+                tracing::warn!(%shard, error = chain(&error), "payload indexes wait");
+            }
+        }
+        tokio::select! {
+            changed = gone.changed() => if changed.is_err() { return },
+            changed = changed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_INTERVAL) => {},
+            () = host.tasks.stopping() => return,
+        }
+    }
+}
+
+async fn bury(host: &Host) {
+    let dead: Vec<_> = {
+        let tombstones = host.tombstones.view();
+        let mut held: Vec<_> = host
+            .all_places()
+            .iter()
+            .map(|(shard, _)| shard.collection)
+            .collect();
+        held.sort_unstable();
+        held.dedup();
+        held.retain(|collection| tombstones.get(&collection.to_string()).is_some());
+        held
+    };
+    for collection in dead {
+        if let Err(error) = host.bury(collection).await {
+            tracing::warn!(%collection, error = chain(&error), "removing deleted data waits");
+        }
+    }
+}
+
+/// Gives an open shard the payload indexes that its collection wants.
+pub(super) async fn settle(host: &Host, shard: ShardId, hosted: &Hosted) -> Result<(), Error> {
+    let key = shard.collection.to_string();
+    let Some(record) = host
+        .collections
+        .view()
+        .get(&key)
+        .map(|held| Arc::clone(&held.value))
+    else {
+        return Ok(());
+    };
+    let deadline = host.clock.now() + INDEX_TIMEOUT;
+    Ok(hosted
+        .store
+        .set_payload_indexes(&wanted(&record), deadline)
+        .await?)
+}
+
+/// The payload indexes that a shard keeps of those that a collection declares. What is declared and
+/// needs another kind of index (geo, text) is answered by reading payloads.
+fn wanted(record: &CollectionRecord) -> BTreeMap<String, IndexKind> {
+    let kinds = record.payload_indexes.iter().filter_map(|(field, schema)| {
+        let kind = schema.as_str().or_else(|| schema.get("type")?.as_str())?;
+        let kind = match kind {
+            "keyword" | "uuid" | "datetime" => IndexKind::Keyword,
+            "integer" | "float" => IndexKind::Number,
+            "bool" => IndexKind::Bool,
+            _ => return None,
+        };
+        Some((field.clone(), kind))
+    });
+    kinds.collect()
+}

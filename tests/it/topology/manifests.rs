@@ -1,0 +1,525 @@
+//! Bad manifests, and the very words that they are refused with.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use vectorsphere::crd;
+use vectorsphere::topology::manifest::check_change;
+
+use super::samples::MINIMAL;
+use super::{faults, spec, with};
+
+fn check(changes: &[(&str, &str)], expected: &[&str]) {
+    let text = serde_yaml_ng::to_string(&with(changes)).unwrap();
+    assert_eq!(faults(&text), expected, "{changes:?}");
+}
+
+#[test]
+fn a_manifest_without_faults_has_none() {
+    check(&[], &[]);
+    check(
+        &[
+            ("metadata.namespace", "search"),
+            ("metadata.labels", "{a/b: c}"),
+        ],
+        &[],
+    );
+    check(
+        &[
+            ("metadata.uid", "x"),
+            ("status", "{phase: Running, whatever: 1}"),
+        ],
+        &[],
+    );
+    check(
+        &[("spec.gateway", "null"), ("spec.worker.replicas", "null")],
+        &[],
+    );
+    check(&[("spec.worker.replicas", "3.0")], &[]);
+    check(
+        &[(
+            "spec.podDefaults.overlay",
+            "{spec: {anything: [1, {at: all}]}}",
+        )],
+        &[],
+    );
+    check(
+        &[("spec.worker.resources", "{limits: {cpu: 2, memory: 4Gi}}")],
+        &[],
+    );
+    check(
+        &[("spec.power", "Hibernated"), ("spec.config", "{a: b}")],
+        &[],
+    );
+    check(
+        &[(
+            "spec.etcd",
+            "{external: {endpoints: ['http://a:1', 'https://b.c:2379']}}",
+        )],
+        &[],
+    );
+}
+
+#[test]
+fn a_fault_of_the_schema_names_its_field() {
+    for (changes, expected) in [
+        (
+            ("spec.worker.replicas", "0"),
+            "spec.worker.replicas: must be at least 1, not 0",
+        ),
+        (
+            ("spec.worker.replicas", "513"),
+            "spec.worker.replicas: must be at most 512, not 513",
+        ),
+        (
+            ("spec.worker.replicas", "1.5"),
+            "spec.worker.replicas: must be a whole number, not 1.5",
+        ),
+        (
+            ("spec.worker.replicas", "'3'"),
+            "spec.worker.replicas: must be a whole number, not '3' (leave the quotes out)",
+        ),
+        (
+            ("spec.worker.storage.size", "10"),
+            "spec.worker.storage.size: must be a text, not 10 (put it in quotes)",
+        ),
+        (
+            ("spec.version", "0.1"),
+            "spec.version: must be a text, not 0.1 (put it in quotes)",
+        ),
+        (
+            ("spec.version", "v1.2.3"),
+            "spec.version: must be a version, such as 0.1.0, not 'v1.2.3'",
+        ),
+        (
+            ("spec.paused", "yes"),
+            "spec.paused: must be true or false, not 'yes' (write true or false)",
+        ),
+        (
+            ("spec.gateway", "[]"),
+            "spec.gateway: must be an object, not a list",
+        ),
+        (("spec.worker", "-"), "spec.worker: is required"),
+        (
+            ("spec.worker.storage", "{}"),
+            "spec.worker.storage.size: is required",
+        ),
+        (
+            ("spec.deletionPolicy", "Shred"),
+            "spec.deletionPolicy: must be one of 'Retain', 'Delete', 'Snapshot', not 'Shred'",
+        ),
+        (
+            ("spec.image.digest", "sha256:12"),
+            "spec.image.digest: must be sha256: and 64 hexadecimal digits in lower case, not 'sha256:12'",
+        ),
+        (
+            ("spec.worker.replikas", "3"),
+            "spec.worker.replikas: is not a known field; did you mean replicas?",
+        ),
+        (
+            ("spec.worker.spare", "3"),
+            "spec.worker.spare: is not a known field",
+        ),
+        (
+            ("specs", "{}"),
+            "specs: is not a known field; did you mean spec?",
+        ),
+        (
+            ("metadata.generatedName", "x"),
+            "metadata.generatedName: is not a known field; did you mean generateName?",
+        ),
+        (
+            ("metadata.labels", "{a/b: 1}"),
+            "metadata.labels[a/b]: must be a text, not 1 (put it in quotes)",
+        ),
+        (("metadata.name", "-"), "metadata.name: is required"),
+        (
+            ("metadata.name", "1demo"),
+            "metadata.name: must be lower-case letters, digits and '-', begin with a letter and end \
+             with a letter or digit, not '1demo'",
+        ),
+        (
+            ("metadata.name", "abcdefghijabcdefghijabcdefghijabcdefghijx"),
+            "metadata.name: must have at most 40 characters, not \
+             'abcdefghijabcdefghijabcdefghijabcdefghijx'",
+        ),
+        (
+            ("spec.worker.resources", "{limits: {cpu: 0.5}}"),
+            "spec.worker.resources.limits.cpu: must be a whole number or a text, not 0.5",
+        ),
+        (
+            ("spec.etcd", "{external: {endpoints: []}}"),
+            "spec.etcd.external.endpoints: must have at least 1 items",
+        ),
+        (
+            (
+                "spec.updates.windows",
+                "[{schedule: '0 2 * * 6', durationMinutes: 5}]",
+            ),
+            "spec.updates.windows[0].durationMinutes: must be at least 10, not 5",
+        ),
+        (
+            ("spec.worker.pod.tolerations", "[{tolerationSeconds: 1e30}]"),
+            "spec.worker.pod.tolerations[0].tolerationSeconds: must be at most 9223372036854775807, \
+             not 1e+30",
+        ),
+        (
+            ("spec.worker.pod.overlay", "3"),
+            "spec.worker.pod.overlay: must be an object, not 3",
+        ),
+        (
+            ("kind", "VectorClutser"),
+            "kind: must be VectorCluster, not VectorClutser",
+        ),
+        (("kind", "-"), "kind: is required"),
+        (
+            ("apiVersion", "3"),
+            "apiVersion: must be a text, not 3 (put it in quotes)",
+        ),
+        (
+            ("apiVersion", "vectorsphere.io/v1"),
+            "apiVersion: must be vectorsphere.io/v1alpha1, not vectorsphere.io/v1",
+        ),
+    ] {
+        check(&[changes], &[expected]);
+    }
+}
+
+/// Each with one rule that does not hold.
+const AGAINST_RULES: &[(&[(&str, &str)], &str)] = &[
+    (
+        &[("spec.worker.storage.size", "ten")],
+        "spec.worker.storage.size: size must be a positive quantity, such as 100Gi",
+    ),
+    (
+        &[("spec.worker.storage.size", "'-1Gi'")],
+        "spec.worker.storage.size: size must be a positive quantity, such as 100Gi",
+    ),
+    (
+        &[("spec.worker.storage.autoGrow.maxSize", "1Gi")],
+        "spec.worker.storage.autoGrow.maxSize: autoGrow.maxSize is smaller than size",
+    ),
+    (
+        &[("spec.worker.storage.autoGrow.maxSize", "much")],
+        "spec.worker.storage.autoGrow.maxSize: must be a quantity",
+    ),
+    (
+        &[("spec.sharding.rebalance.bandwidthPerWorker", "fast")],
+        "spec.sharding.rebalance.bandwidthPerWorker: must be a quantity",
+    ),
+    (
+        &[("spec.master.replicas", "2")],
+        "spec.master.replicas: master.replicas must be 1, 3 or 5",
+    ),
+    (
+        &[("spec.etcd.managed.replicas", "2")],
+        "spec.etcd.managed.replicas: etcd.managed.replicas must be 1, 3 or 5",
+    ),
+    (
+        &[("spec.etcd", "{}")],
+        "spec.etcd: set exactly one of etcd.managed and etcd.external",
+    ),
+    (
+        &[(
+            "spec.etcd",
+            "{managed: {}, external: {endpoints: ['http://e:2379']}}",
+        )],
+        "spec.etcd: set exactly one of etcd.managed and etcd.external",
+    ),
+    (
+        &[("spec.etcd", "{external: {endpoints: ['e:2379']}}")],
+        "spec.etcd.external.endpoints: endpoints look like https://host:2379",
+    ),
+    (
+        &[(
+            "spec.etcd",
+            "{external: {endpoints: ['http://e:2379'], prefix: here}}",
+        )],
+        "spec.etcd.external.prefix: prefix starts with a slash",
+    ),
+    (
+        &[(
+            "spec.gateway.autoscaling",
+            "{minReplicas: 5, maxReplicas: 2}",
+        )],
+        "spec.gateway.autoscaling: minReplicas is larger than maxReplicas",
+    ),
+    (
+        &[("spec.tls.mode", "CertManager")],
+        "spec.tls.issuerRef: issuerRef goes with mode CertManager",
+    ),
+    (
+        &[("spec.tls.secretName", "s")],
+        "spec.tls.secretName: secretName goes with mode Secret",
+    ),
+    (
+        &[("spec.tls.renewBefore", "9999h")],
+        "spec.tls.renewBefore: renewBefore must be shorter than duration",
+    ),
+    (
+        &[("spec.tls", "{mode: Disabled, clientAuth: Required}")],
+        "spec.tls.clientAuth: tls.clientAuth needs TLS",
+    ),
+    (
+        &[(
+            "spec.podDefaults.env",
+            "[{name: A}, {name: B, value: c, valueFrom: {}}]",
+        )],
+        "spec.podDefaults.env[1]: set value or valueFrom, not both",
+    ),
+    (
+        &[("spec.bootstrap", "{}")],
+        "spec.bootstrap: set exactly one of backupName and location",
+    ),
+    (
+        &[("spec.bootstrap", "{location: {path: a}}")],
+        "spec.bootstrap.location: set exactly one of s3 and volume",
+    ),
+];
+
+/// Each a change that is refused.
+const AGAINST_CHANGES: &[(&[(&str, &str)], &[(&str, &str)], &str)] = &[
+    (
+        &[],
+        &[("spec.worker.storage.size", "9Gi")],
+        "spec.worker.storage.size: volumes can only grow",
+    ),
+    (
+        &[],
+        &[("spec.worker.storage.storageClassName", "fast")],
+        "spec.worker.storage: storageClassName is immutable",
+    ),
+    (
+        &[],
+        &[("spec.etcd.managed.replicas", "1")],
+        "spec.etcd.managed.replicas: a managed etcd only grows",
+    ),
+    (
+        &[],
+        &[("spec.etcd", "{external: {endpoints: ['http://e:2379']}}")],
+        "spec.etcd: a cluster cannot move between managed and external etcd",
+    ),
+    (
+        &[("spec.etcd", "{external: {endpoints: ['http://e:2379']}}")],
+        &[(
+            "spec.etcd",
+            "{external: {endpoints: ['http://e:2379'], prefix: /other}}",
+        )],
+        "spec.etcd.external.prefix: prefix is immutable",
+    ),
+    (
+        &[],
+        &[("spec.bootstrap", "{backupName: b}")],
+        "spec.bootstrap: bootstrap can only be set when the cluster is created",
+    ),
+    (
+        &[("spec.bootstrap", "{backupName: a}")],
+        &[("spec.bootstrap", "{backupName: b}")],
+        "spec.bootstrap: bootstrap is immutable",
+    ),
+];
+
+#[test]
+fn a_rule_that_does_not_hold_says_so() {
+    for (changes, expected) in AGAINST_RULES {
+        check(changes, &[expected]);
+    }
+}
+
+#[test]
+fn a_change_that_is_not_allowed_says_so() {
+    for (before, after, expected) in AGAINST_CHANGES {
+        let (before, after) = (spec(before), spec(after));
+        let faults = check_change(&before, &after);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults, [*expected]);
+        assert_eq!(check_change(&after, &after), []);
+    }
+    let grown = spec(&[
+        ("spec.worker.storage.size", "1Ti"),
+        ("spec.worker.replicas", "9"),
+    ]);
+    assert_eq!(check_change(&spec(&[]), &grown), []);
+}
+
+#[test]
+fn every_rule_of_the_definition_has_a_manifest_that_breaks_it() {
+    fn messages(schema: &Value, found: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(fields) => {
+                let rules = fields
+                    .get("x-kubernetes-validations")
+                    .and_then(Value::as_array);
+                for rule in rules.into_iter().flatten() {
+                    found.insert(rule["message"].as_str().unwrap().to_owned());
+                }
+                fields.values().for_each(|value| messages(value, found));
+            },
+            Value::Array(items) => items.iter().for_each(|item| messages(item, found)),
+            _ => {},
+        }
+    }
+    let mut all = BTreeSet::new();
+    messages(crd::schema(), &mut all);
+    let shown: Vec<&str> = AGAINST_RULES
+        .iter()
+        .map(|(_, expected)| *expected)
+        .chain(AGAINST_CHANGES.iter().map(|(_, _, expected)| *expected))
+        .chain([MORE_COPIES_THAN_WORKERS])
+        .collect();
+    all.retain(|message| {
+        !shown
+            .iter()
+            .any(|shown| shown.ends_with(&format!(": {message}")))
+    });
+    assert_eq!(all, BTreeSet::new(), "rules that no manifest here breaks");
+}
+
+const MORE_COPIES_THAN_WORKERS: &str = "spec.worker.replicas: worker.replicas is smaller than \
+    sharding.replicationFactor (to stop the cluster set power: Hibernated)";
+
+#[test]
+fn more_than_one_copy_is_refused_by_name() {
+    let refused = |copies| {
+        format!(
+            "spec.sharding.replicationFactor: ReplicationNotAvailable: {copies} copies of each shard \
+             are not available yet; set it to 1"
+        )
+    };
+    check(&[("spec.sharding.replicationFactor", "2")], &[&refused(2)]);
+    check(
+        &[("spec.sharding.replicationFactor", "5")],
+        &[&refused(5), MORE_COPIES_THAN_WORKERS],
+    );
+}
+
+#[test]
+fn amounts_of_resources_are_quantities() {
+    check(
+        &[
+            (
+                "spec.gateway.resources",
+                "{limits: {cpu: lots}, requests: {memory: -1}}",
+            ),
+            ("spec.etcd.managed.resources", "{limits: {memory: 1GiB}}"),
+        ],
+        &[
+            "spec.etcd.managed.resources.limits.memory: must be a quantity, such as 500m or 4Gi, not '1GiB'",
+            "spec.gateway.resources.limits.cpu: must be a quantity, such as 500m or 4Gi, not 'lots'",
+            "spec.gateway.resources.requests.memory: must be a quantity, such as 500m or 4Gi, not '-1'",
+        ],
+    );
+}
+
+#[test]
+fn all_faults_are_named_at_once_in_the_order_of_their_fields() {
+    check(
+        &[
+            ("metadata.name", "Demo"),
+            ("spec.version", "-"),
+            ("spec.worker.replicas", "0"),
+            ("spec.worker.storage.size", "ten"),
+            ("spec.worker.storage.sise", "10Gi"),
+            ("spec.gateway.routing", "ViaMoon"),
+            ("spec.sharding.replicationFactor", "3"),
+            ("spec.master.replicas", "4"),
+            ("spec.tls.mode", "Secret"),
+            ("spec.etcd", "{}"),
+        ],
+        &[
+            "metadata.name: must be lower-case letters, digits and '-', begin with a letter and end \
+             with a letter or digit, not 'Demo'",
+            "spec.etcd: set exactly one of etcd.managed and etcd.external",
+            "spec.gateway.routing: must be one of 'Direct', 'ViaMaster', not 'ViaMoon'",
+            "spec.master.replicas: master.replicas must be 1, 3 or 5",
+            "spec.sharding.replicationFactor: ReplicationNotAvailable: 3 copies of each shard are not \
+             available yet; set it to 1",
+            "spec.tls.secretName: secretName goes with mode Secret",
+            "spec.version: is required",
+            "spec.worker.replicas: must be at least 1, not 0",
+            "spec.worker.storage.sise: is not a known field; did you mean size?",
+            "spec.worker.storage.size: size must be a positive quantity, such as 100Gi",
+        ],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_manifest_says_what_it_is() {
+    for (text, expected) in [
+        ("", "manifest: is empty: one VectorCluster is expected"),
+        (
+            "# nothing\n---\n",
+            "manifest: is empty: one VectorCluster is expected",
+        ),
+        ("3", "manifest: must be an object, not 3"),
+        ("[]", "manifest: must be an object, not a list"),
+        (
+            "a: [",
+            "manifest: is not readable: did not find expected node content at line 2 column 1, while \
+             parsing a flow node",
+        ),
+        (
+            "a: !secret b",
+            "manifest: is not readable: a: invalid type: enum, expected a value without \
+                          a tag at line 1 column 4",
+        ),
+        (
+            "a: *b",
+            "manifest: is not readable: unknown anchor at line 1 column 4",
+        ),
+        (
+            "a: 1\n---\nb: 2\n",
+            "manifest: holds more than one document: one VectorCluster is expected",
+        ),
+    ] {
+        assert_eq!(faults(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn another_kind_of_object_is_not_taken_apart() {
+    assert_eq!(
+        faults("apiVersion: apps/v1\nkind: Deployment\nspec: {replicas: 3}\n"),
+        [
+            "apiVersion: must be vectorsphere.io/v1alpha1, not apps/v1",
+            "kind: must be VectorCluster, not Deployment",
+        ]
+    );
+}
+
+#[test]
+fn keys_and_numbers_are_checked_where_they_stand() {
+    let text = MINIMAL.replace(
+        "  version: 0.1.0\n",
+        "  version: 0.1.0\n  paused: false\n  paused: true\n  config: {1: a, true: b, 1: c, [x]: y}\n  \
+         gateway: {replicas: .nan}\n",
+    );
+    assert_eq!(
+        faults(&text),
+        [
+            "spec.config: has a key that is not a text",
+            "spec.config.1: is given more than once",
+            "spec.gateway.replicas: is not a finite number",
+            "spec.paused: is given more than once",
+        ]
+    );
+}
+
+#[test]
+fn anchors_may_be_used_with_measure() {
+    let text = MINIMAL.replace(
+        "  version: 0.1.0\n",
+        "  version: 0.1.0\n  gateway: {resources: &small {limits: {cpu: 1}}}\n  \
+         master: {resources: *small}\n",
+    );
+    assert_eq!(faults(&text), [""; 0]);
+}
+
+#[test]
+fn of_very_many_faults_the_number_is_told() {
+    let fields: String = (0..1_000).map(|n| format!("  surplus{n}: 1\n")).collect();
+    let found =
+        faults(&MINIMAL.replace("  version: 0.1.0\n", &format!("  version: 0.1.0\n{fields}")));
+    assert_eq!(found.len(), 257);
+    assert_eq!(found.last().unwrap(), "manifest: has 744 more faults");
+}

@@ -1,0 +1,82 @@
+//! Every sample stands, and says what its first lines say.
+
+use std::path::Path;
+
+use vectorsphere::crd::v1alpha1::{DeletionPolicy, Routing, TlsMode};
+use vectorsphere::topology::manifest::{Checked, check};
+use vectorsphere::topology::{FieldFault, LAPTOP_SAMPLE};
+
+pub(super) const MINIMAL: &str = include_str!("../../../manifests/samples/minimal.yaml");
+pub(super) const PRODUCTION: &str = include_str!("../../../manifests/samples/production.yaml");
+
+fn checked(text: &str) -> Checked {
+    check(text).unwrap_or_else(|faults: Vec<FieldFault>| panic!("{faults:#?}"))
+}
+
+#[test]
+fn every_sample_is_a_good_manifest_of_its_own_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/samples");
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let checked = checked(&fs_err::read_to_string(&path).unwrap());
+        assert_eq!(path.file_stem().unwrap().to_str().unwrap(), checked.name);
+        assert_eq!(checked.spec.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(checked.spec.sharding.replication_factor, 1);
+        names.push(checked.name);
+    }
+    names.sort();
+    assert_eq!(names, ["laptop", "minimal", "production"]);
+}
+
+#[test]
+fn the_minimal_sample_gets_the_defaults() {
+    let spec = checked(MINIMAL).spec;
+    assert_eq!(spec.gateway.replicas, 2);
+    assert_eq!(spec.gateway.routing, Routing::Direct);
+    assert_eq!(spec.master.replicas, 3);
+    assert_eq!(spec.worker.replicas, 3);
+    assert_eq!(spec.worker.drain_deadline_seconds, 3600);
+    assert_eq!(spec.sharding.shards, None);
+    assert_eq!(
+        spec.sharding.placement.topology_key,
+        "topology.kubernetes.io/zone"
+    );
+    assert_eq!(spec.sharding.rebalance.bandwidth_per_worker, "64Mi");
+    assert_eq!(spec.tls.mode, TlsMode::SelfSigned);
+    assert_eq!(spec.tls.duration, "2160h");
+    assert_eq!(spec.updates.progress_deadline_seconds, 1800);
+    assert_eq!(spec.deletion_policy, DeletionPolicy::Retain);
+    assert!(spec.network_policy.enabled && spec.service_account.create);
+    let etcd = spec.etcd.managed.unwrap();
+    assert_eq!((etcd.replicas, etcd.storage.size.as_str()), (3, "8Gi"));
+    assert_eq!(spec.etcd.external, None);
+}
+
+#[test]
+fn the_laptop_sample_is_one_of_each() {
+    let spec = checked(LAPTOP_SAMPLE).spec;
+    assert_eq!(spec.gateway.replicas, 1);
+    assert_eq!(spec.master.replicas, 1);
+    assert_eq!(spec.worker.replicas, 1);
+    assert_eq!(spec.etcd.managed.unwrap().replicas, 1);
+}
+
+#[test]
+fn the_production_sample_survives_the_loss_of_any_one_process() {
+    let spec = checked(PRODUCTION).spec;
+    assert!(spec.gateway.replicas >= 2 && spec.worker.replicas >= 3);
+    assert_eq!(spec.master.replicas, 3);
+    let etcd = spec.etcd.managed.unwrap();
+    assert_eq!(etcd.replicas, 3);
+    for resources in [
+        spec.gateway.resources,
+        spec.master.resources,
+        spec.worker.resources,
+        etcd.resources,
+    ] {
+        let resources = resources.unwrap();
+        assert!(resources.requests.unwrap().contains_key("cpu"));
+        assert!(resources.limits.unwrap().contains_key("memory"));
+    }
+}
