@@ -22,12 +22,7 @@ pub mod registry;
 pub mod session;
 
 pub use etcd::{
-    Change, Endpoints, Entry, Error, Etcd, Guard, KeepAlive, Listing, Outcome, Transaction, Watch,
-    WatchEvent, WatchNews,
+    Change, Endpoints, Entry, Error, Etcd, Guard, Listing, Outcome, Transaction, Watch, WatchEvent,
+    WatchNews,
 };
 pub use keys::Keys;
-
-/// How long one call to etcd may take.
-pub const fn etcd_call_timeout() -> std::time::Duration {
-    etcd::CALL_TIMEOUT
-}

@@ -1,9 +1,22 @@
-//! The client of etcd: the only file that names `etcd-client`'s types.
+//! One etcd cluster as the rest of the project sees it: the only module that names `etcd-client`'s
+//! types.
 //!
 //! That crate's own balancing over endpoints keeps asking a dead one, so each endpoint has a client
-//! here; calls stay with the one that answers and go to the next when the transport fails. Every
-//! call has a deadline. A read is tried again; a change only when it was surely not sent: a change
-//! whose answer was lost is an [`Error::UnknownOutcome`], and who made it reads back.
+//! here; calls stay with one that answers, and the first failure moves all of them to the next at
+//! once, without a pause: a pause comes only when every endpoint has failed. Three tries of at most
+//! two seconds reach a living member of any cluster of up to five that has a quorum.
+//!
+//! Whether a failed call is tried again depends on what is known of it (`error.rs`): what was surely
+//! not carried out and what changes nothing is; a change whose answer was lost is an
+//! [`Error::UnknownOutcome`], and who made it reads back. A caller with less time drops the call; a
+//! dropped read does nothing, a dropped change may still be carried out.
+//!
+//! Connections are asked for life every 6 s, because etcd closes those that ask more often than every
+//! 5 s; watches have a heartbeat of their own (`mirror.rs`). Every call wants the member to have a
+//! leader, so that one that is cut off says so in place of silence.
+//!
+//! It does not authenticate or encrypt (the connection options have the place for it), follow changes
+//! of etcd's membership, or look into values.
 
 mod calls;
 mod error;
@@ -13,21 +26,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, PutOptions, TxnOp};
+use etcd_client::{
+    Client, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient, PutOptions, TxnOp,
+    WatchClient,
+};
 
 use crate::entropy::Entropy;
 use crate::ids::Revision;
 
 pub use error::Error;
-pub use watching::{KeepAlive, Watch, WatchEvent, WatchNews};
+pub use watching::{Watch, WatchEvent, WatchNews};
 
-/// How long one call may take.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one try of a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Etcd closes connections that ask more often than every 5 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 const TRIES: usize = 3;
+/// Bytes of one answer: a full page of the largest records, and their keys.
+const ANSWER_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// Where etcd is: `http://HOST:PORT` of each member.
 pub type Endpoints = Vec<String>;
@@ -35,7 +53,7 @@ pub type Endpoints = Vec<String>;
 /// A client of one etcd cluster. Cheap to clone; clones share the choice of endpoint.
 #[derive(Clone)]
 pub struct Etcd {
-    clients: Arc<[Client]>,
+    members: Arc<[Member]>,
     current: Arc<AtomicUsize>,
     entropy: Arc<Entropy>,
 }
@@ -43,9 +61,17 @@ pub struct Etcd {
 impl std::fmt::Debug for Etcd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Etcd")
-            .field("endpoints", &self.clients.len())
+            .field("endpoints", &self.members.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The connections to one member.
+#[derive(Clone)]
+struct Member {
+    kv: KvClient,
+    lease: LeaseClient,
+    watch: WatchClient,
 }
 
 /// One key and its value.
@@ -136,44 +162,62 @@ impl Etcd {
     /// # Errors
     /// When there is no endpoint, or one is no address.
     pub async fn connect(endpoints: &Endpoints, entropy: Arc<Entropy>) -> Result<Self, Error> {
-        let mut clients = Vec::with_capacity(endpoints.len());
+        let mut members = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            let options = ConnectOptions::new()
-                .with_connect_timeout(CONNECT_TIMEOUT)
-                .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
-                .with_keep_alive_while_idle(true)
-                .with_require_leader(true);
-            let client = Client::connect([endpoint], Some(options)).await;
-            clients.push(client.map_err(|error| error::classify("connect", false, error))?);
+            members.push(Member::connect(endpoint).await?);
         }
-        if clients.is_empty() {
+        if members.is_empty() {
             return Err(Error::NoEndpoint);
         }
         Ok(Self {
-            clients: clients.into(),
+            members: members.into(),
             current: Arc::default(),
             entropy,
         })
     }
 
-    /// The client of the endpoint in use, and its number.
-    fn client(&self) -> (usize, Client) {
-        let at = self.current.load(Ordering::Relaxed);
-        let at = at % self.clients.len().max(1);
+    /// The endpoint in use, and its number.
+    fn member(&self) -> (usize, Member) {
+        let at = self.current.load(Ordering::Relaxed) % self.members.len().max(1);
         #[expect(
             clippy::indexing_slicing,
             reason = "there is an endpoint, and `at` is reduced"
         )]
-        let client = self.clients[at].clone();
-        (at, client)
+        let member = self.members[at].clone();
+        (at, member)
     }
 
     /// Goes to the next endpoint, if the one that failed is still in use.
     fn leave(&self, failed: usize) {
-        let next = (failed + 1) % self.clients.len().max(1);
+        let next = (failed + 1) % self.members.len().max(1);
         let order = Ordering::Relaxed;
         // Somebody else may have gone on already; then theirs stands.
         let _unless_others_did = self.current.compare_exchange(failed, next, order, order);
+    }
+}
+
+impl Member {
+    async fn connect(endpoint: &str) -> Result<Self, Error> {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true);
+        let client = Client::connect([endpoint], Some(options))
+            .await
+            .map_err(|source| Error::Endpoint {
+                endpoint: endpoint.to_owned(),
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            kv: client
+                .kv_client()
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            lease: client.lease_client(),
+            watch: client
+                .watch_client()
+                .max_decoding_message_size(ANSWER_BYTES_MAX),
+        })
     }
 }
 
@@ -199,5 +243,35 @@ impl From<Change> for TxnOp {
             },
             Change::Delete(key) => Self::delete(key, None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_and_named() {
+        let entropy = Arc::new(Entropy::from_seed(1));
+        let refused = Etcd::connect(&vec!["http://a b".to_owned()], Arc::clone(&entropy)).await;
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("http://a b"), "{error}");
+        let none = Etcd::connect(&Vec::new(), entropy).await;
+        assert!(matches!(none, Err(Error::NoEndpoint)));
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_moves_all_calls_and_a_late_one_does_not_move_them_again() {
+        let endpoints = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
+        let entropy = Arc::new(Entropy::from_seed(1));
+        let etcd = Etcd::connect(&endpoints.to_vec(), entropy).await.unwrap();
+        let shared = etcd.clone();
+        assert_eq!(etcd.member().0, 0);
+        etcd.leave(0);
+        etcd.leave(0);
+        assert_eq!(shared.member().0, 1);
+        etcd.leave(1);
+        etcd.leave(2);
+        assert_eq!(etcd.member().0, 0);
     }
 }

@@ -2,24 +2,31 @@
 //!
 //! A mirror lists its prefix at one revision and watches from the next. It applies whole revisions
 //! only, asks for proof every few seconds that it has missed nothing, and on any doubt (a stream that
-//! ends, history that was compacted, no proof in time) lists again and takes over the difference:
-//! readers never see it empty in between. What it serves is a prefix of etcd's history, and
-//! [`Mirror::age`] says how old the newest proof of that is.
+//! ends, history that was compacted, no sign of life in time) lists again and takes over the
+//! difference: readers never see it empty in between. What it serves is a prefix of etcd's history,
+//! and [`Mirror::age`] says how old the newest proof of that is, counted from when it was asked for.
 //!
-//! A value that does not parse leaves the last good one in its place and is counted. A list of an
-//! older revision, or of another etcd cluster, is refused: the mirror then serves what it has.
+//! A value that does not parse leaves the last good one in its place and is counted: a record of a
+//! newer program must not look like a removal. A list of an older revision, or of another etcd
+//! cluster, is refused, because to act on the past would remove what exists: the mirror then serves
+//! what it has, is [`Condition::Refused`], and asks again, until etcd has caught up or somebody who
+//! knows starts the process anew.
+//!
+//! Each mirror has a watch of its own; they share the one connection.
 
+mod pulse;
 mod view;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::{Error, Etcd, WatchEvent, WatchNews};
+use super::{Error, Etcd, WatchNews};
 use crate::clock::{Clock, Moment};
 use crate::entropy::Entropy;
 use crate::fault::chain;
@@ -27,18 +34,30 @@ use crate::ids::Revision;
 use crate::resilience::backoff::Backoff;
 use crate::tasks::Tasks;
 
+use pulse::{Beat, Pulse};
 pub use view::{Held, View};
 
 /// How often a quiet watch is asked for proof that it lives.
 const PROOF_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the proof may take.
+/// How long a watch may be silent after that.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a reader that waits for a revision asks again.
-const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// Without proof for longer than this a mirror calls itself stale.
-const STALE_AFTER: Duration = Duration::from_secs(10);
+const STALE_AFTER: Duration = Duration::from_secs(8);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(2);
+
+/// How a mirror stands to etcd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing was read yet.
+    Starting,
+    /// It follows etcd.
+    Following,
+    /// It does not reach etcd and serves what it has.
+    Cut,
+    /// Etcd went back; it serves what it has.
+    Refused,
+}
 
 /// A prefix of etcd in memory.
 #[derive(Debug)]
@@ -48,9 +67,17 @@ pub struct Mirror<T> {
     clock: Arc<dyn Clock>,
     view: ArcSwap<View<T>>,
     revision: watch::Sender<Revision>,
-    proven: Mutex<Option<Moment>>,
-    ask: Notify,
+    health: Mutex<Health>,
+    /// The highest revision that somebody waits for.
+    wanted: watch::Sender<Revision>,
     unreadable: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Health {
+    condition: Condition,
+    /// When the view was certainly as new as etcd.
+    proven: Option<Moment>,
 }
 
 impl<T> Mirror<T>
@@ -71,8 +98,11 @@ where
             clock,
             view: ArcSwap::from_pointee(View::default()),
             revision: watch::Sender::new(Revision(0)),
-            proven: Mutex::default(),
-            ask: Notify::new(),
+            health: Mutex::new(Health {
+                condition: Condition::Starting,
+                proven: None,
+            }),
+            wanted: watch::Sender::new(Revision(0)),
             unreadable: AtomicU64::new(0),
         });
         tasks.spawn("mirror", run(Arc::clone(&mirror), entropy, tasks.clone()));
@@ -96,13 +126,18 @@ where
 
     /// The time since the last proof that nothing was missed. The longest there is before the first.
     pub fn age(&self) -> Duration {
-        let proven = *self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let proven = self.health().proven;
         proven.map_or(Duration::MAX, |proven| self.clock.now().since(proven))
     }
 
-    /// Whether the last proof is too old for what one should notice.
+    /// Whether etcd may know more than what one should notice.
     pub fn is_stale(&self) -> bool {
-        self.age() > STALE_AFTER
+        self.condition() != Condition::Following || self.age() > STALE_AFTER
+    }
+
+    /// How it stands to etcd.
+    pub fn condition(&self) -> Condition {
+        self.health().condition
     }
 
     /// Values met so far that did not parse.
@@ -124,24 +159,21 @@ where
     /// [`Error::NotReached`] at the deadline.
     pub async fn wait_until(&self, wanted: Revision, deadline: Moment) -> Result<(), Error> {
         let mut revision = self.revision.subscribe();
-        loop {
-            let reached = *revision.borrow_and_update();
-            if reached >= wanted {
-                return Ok(());
-            }
-            let left = deadline.since(self.clock.now());
-            if left.is_zero() {
-                return Err(Error::NotReached {
-                    wanted: wanted.0,
-                    reached: reached.0,
-                });
-            }
-            // The revision may be about other keys: then only a proof brings the mirror there.
-            self.ask.notify_one();
-            let waited = tokio::time::timeout(left.min(ASK_INTERVAL), revision.changed()).await;
-            if matches!(waited, Ok(Err(_))) {
-                return Err(Error::Stopping);
-            }
+        let reached = *revision.borrow_and_update();
+        if reached >= wanted {
+            return Ok(());
+        }
+        // The revision may be about other keys: then only a proof brings the mirror there.
+        self.wanted.send_modify(|most| *most = wanted.max(*most));
+        let left = deadline.since(self.clock.now());
+        let wait = revision.wait_for(|reached| *reached >= wanted);
+        match tokio::time::timeout(left, wait).await {
+            Ok(Ok(_reached)) => Ok(()),
+            Ok(Err(_closed)) => Err(Error::Stopping),
+            Err(_elapsed) => Err(Error::NotReached {
+                wanted: wanted.0,
+                reached: self.revision().0,
+            }),
         }
     }
 
@@ -156,83 +188,68 @@ where
         self.wait_until(now, deadline).await
     }
 
-    /// Lists, then watches, until something fails or the tasks stop.
-    async fn follow(&self, tasks: &Tasks) -> Result<(), Error> {
+    /// Lists, then watches, until something fails.
+    async fn follow(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
+        let asked = self.clock.now();
         let listing = self.etcd.list(&self.prefix).await?;
+        let cluster = listing.cluster;
         let next = self.view.load().relisted(&self.prefix, listing);
-        let next = match next {
-            Ok(next) => next,
-            Err(refused) => return Err(Error::WatchEnded(refused)),
-        };
-        self.publish(next);
-        let from = Revision(self.revision().0 + 1);
+        self.publish(next.map_err(Error::WentBack)?, Some(asked));
+        let from = Revision(self.revision().0.saturating_add(1));
         let mut watch = self.etcd.watch(&self.prefix, from).await?;
-        let mut pending: Vec<WatchEvent> = Vec::new();
-        let mut proof_due = self.clock.now() + PROOF_INTERVAL;
-        let mut proof_asked: Option<Moment> = None;
+        if watch.cluster() != cluster {
+            return Err(watch.give_up("another cluster answers"));
+        }
+        let mut pulse = Pulse::new(self.clock.now());
+        let mut wanted = self.wanted.subscribe();
         loop {
-            let now = self.clock.now();
-            if proof_asked.is_some_and(|asked| now.since(asked) >= PROOF_TIMEOUT) {
-                return Err(Error::WatchEnded("no proof of life in time".to_owned()));
-            }
-            let wake = proof_asked.map_or(proof_due, |asked| asked + PROOF_TIMEOUT);
-            let ask = tokio::select! {
-                () = tasks.stopping() => return Ok(()),
+            let beat = pulse.next(self.clock.now());
+            tokio::select! {
                 news = watch.next() => {
-                    self.take(news?, &mut pending, &mut proof_asked);
-                    proof_due = self.clock.now() + PROOF_INTERVAL;
-                    false
+                    self.take(news?, &mut pulse);
+                    *backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
                 },
-                () = self.ask.notified() => true,
-                () = tokio::time::sleep(wake.since(now)) => proof_asked.is_none(),
-            };
-            if ask {
-                watch.ask_progress().await?;
-                proof_asked.get_or_insert(self.clock.now());
+                told = wanted.changed() => {
+                    let wanted = *wanted.borrow_and_update();
+                    if told.is_ok() && wanted > self.revision() {
+                        pulse.hurry(wanted, self.clock.now());
+                    }
+                },
+                () = tokio::time::sleep(beat.wait()) => match beat {
+                    Beat::Wait(_) => {},
+                    Beat::Ask => {
+                        pulse.asked(self.clock.now());
+                        watch.ask_progress().await?;
+                    },
+                    Beat::Dead => return Err(watch.give_up("no sign of life in time")),
+                },
             }
         }
     }
 
-    fn take(
-        &self,
-        news: WatchNews,
-        pending: &mut Vec<WatchEvent>,
-        proof_asked: &mut Option<Moment>,
-    ) {
+    fn take(&self, news: WatchNews, pulse: &mut Pulse) {
+        let view = self.view.load();
         match news {
-            WatchNews::Created => self.prove(),
-            WatchNews::Events {
-                events,
-                revision,
-                more,
-            } => {
-                pending.extend(events);
-                if !more {
-                    // The header may be ahead of the events; only what was sent is known.
-                    let last = pending.last().map_or(revision, |event| event.revision);
-                    let next = self
-                        .view
-                        .load()
-                        .advanced(&self.prefix, pending.drain(..), last);
-                    self.publish(next);
-                }
+            WatchNews::Events(events) => {
+                pulse.heard();
+                // Up to the last one and no further: the header may be ahead of what was sent.
+                let last = events.last().map_or(Revision(0), |event| event.revision);
+                self.publish(view.advanced(&self.prefix, events.into_iter(), last), None);
             },
             WatchNews::Progress(revision) => {
-                *proof_asked = None;
-                if pending.is_empty() && revision > self.revision() {
-                    let next = self
-                        .view
-                        .load()
-                        .advanced(&self.prefix, [].into_iter(), revision);
-                    self.publish(next);
+                let proven = pulse.answered();
+                if revision > view.revision() {
+                    let next = view.advanced(&self.prefix, [].into_iter(), revision);
+                    self.publish(next, proven);
                 } else {
-                    self.prove();
+                    self.prove(proven);
                 }
             },
         }
+        pulse.reached(self.revision());
     }
 
-    fn publish(&self, (next, unreadable): (View<T>, u64)) {
+    fn publish(&self, (next, unreadable): (View<T>, u64), proven: Option<Moment>) {
         if unreadable > 0 {
             self.unreadable.fetch_add(unreadable, Ordering::Relaxed);
             tracing::error!(
@@ -243,13 +260,50 @@ where
         }
         let revision = next.revision();
         self.view.store(Arc::new(next));
-        self.prove();
+        self.prove(proven);
+        // After the view: who is told a revision finds it there.
         self.revision.send_replace(revision);
     }
 
-    fn prove(&self) {
-        let now = Some(self.clock.now());
-        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    /// It follows etcd; `proven`: when it was certainly as new.
+    fn prove(&self, proven: Option<Moment>) {
+        let mut health = self.lock();
+        health.proven = health.proven.max(proven);
+        let before = std::mem::replace(&mut health.condition, Condition::Following);
+        drop(health);
+        if before != Condition::Following {
+            tracing::debug!(prefix = self.prefix, "mirror follows etcd");
+        }
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let condition = if matches!(error, Error::WentBack(_)) {
+            Condition::Refused
+        } else if self.condition() == Condition::Starting {
+            Condition::Starting
+        } else {
+            Condition::Cut
+        };
+        let before = std::mem::replace(&mut self.lock().condition, condition);
+        let (prefix, error) = (&self.prefix, chain(error));
+        if before == condition {
+            tracing::debug!(prefix, error, "mirror still does not follow etcd");
+        } else if condition == Condition::Refused {
+            tracing::error!(prefix, error, "mirror refuses what etcd shows");
+        } else {
+            tracing::warn!(prefix, error, "mirror lists again");
+        }
+    }
+}
+
+impl<T> Mirror<T> {
+    fn health(&self) -> Health {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
+        // Plain values: a panic elsewhere cannot leave them half written.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -258,21 +312,12 @@ where
     T: DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
 {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
-    loop {
-        let began = mirror.revision();
-        let followed = tokio::select! {
-            followed = mirror.follow(&tasks) => followed,
+    while !tasks.is_stopping() {
+        let Err(error) = tokio::select! {
+            followed = mirror.follow(&mut backoff) => followed,
             () = tasks.stopping() => return,
         };
-        let Err(error) = followed else { return };
-        tracing::warn!(
-            prefix = mirror.prefix,
-            error = chain(&error),
-            "mirror lists again"
-        );
-        if mirror.revision() > began {
-            backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
-        }
+        mirror.note_failure(&error);
         tokio::select! {
             () = tokio::time::sleep(backoff.next(&entropy)) => {},
             () = tasks.stopping() => return,

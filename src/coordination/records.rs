@@ -1,6 +1,7 @@
 //! What is stored under the keys: JSON that people can read, with its version `v`.
 //!
-//! Unknown members are passed over, so that an older process reads what a newer one wrote.
+//! Unknown members are passed over, so that an older process reads what a newer one wrote. A record of
+//! a newer version is refused: its writer says that older ones must not guess.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +16,19 @@ use crate::vector::Distance;
 /// Bytes of one record: small values keep etcd quick.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// The record as bytes.
+/// The version of the records that this program writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// The record as bytes, with its version.
 ///
 /// # Errors
 /// [`Error::RecordTooLarge`].
 pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
-    let bytes = serde_json::to_vec(record).map_err(Error::Record)?;
+    let mut value = serde_json::to_value(record).map_err(Error::Record)?;
+    if let Some(members) = value.as_object_mut() {
+        members.entry("v").or_insert_with(|| VERSION.into());
+    }
+    let bytes = serde_json::to_vec(&value).map_err(Error::Record)?;
     if bytes.len() > RECORD_BYTES_MAX {
         return Err(Error::RecordTooLarge { bytes: bytes.len() });
     }
@@ -30,8 +38,22 @@ pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
 /// The record that these bytes are.
 ///
 /// # Errors
-/// [`Error::Record`].
+/// [`Error::Record`]; [`Error::RecordNewer`], looked at first, so that a newer record is not called
+/// malformed; [`Error::RecordTooLarge`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u64,
+    }
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(Error::RecordTooLarge { bytes: bytes.len() });
+    }
+    // What has no version is of the first, or is no record, which the next line finds.
+    if let Ok(Versioned { v: version }) = serde_json::from_slice(bytes)
+        && version > u64::from(VERSION)
+    {
+        return Err(Error::RecordNewer { version });
+    }
     serde_json::from_slice(bytes).map_err(Error::Record)
 }
 
@@ -216,4 +238,77 @@ pub struct LeadRecord {
     pub since_ms: u64,
     /// Tells this candidacy from an earlier one of the same process.
     pub incarnation: Uuid,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn shard() -> ShardRecord {
+        let node = NodeId(Uuid::from_u128(7));
+        ShardRecord {
+            v: 1,
+            epoch: Epoch(4),
+            primary: node,
+            in_sync: vec![node],
+            replicas: vec![node],
+            slots: vec![SlotRange {
+                first: 0,
+                last: 4095,
+            }],
+            state: ShardRecordState::Active,
+        }
+    }
+
+    #[test]
+    fn records_are_stored_as_clusters_have_them() {
+        let stored = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+        let node = "00000000-0000-0000-0000-000000000007";
+        assert_eq!(
+            stored(encode(&shard()).unwrap()),
+            json!({
+                "v": 1, "epoch": 4, "primary": node, "in_sync": [node], "replicas": [node],
+                "slots": [{"first": 0, "last": 4095}], "state": "active",
+            })
+        );
+        let tombstone = Tombstone { at_ms: 5 };
+        assert_eq!(
+            stored(encode(&tombstone).unwrap()),
+            json!({"v": 1, "at_ms": 5})
+        );
+    }
+
+    #[test]
+    fn members_of_a_newer_program_are_passed_over_and_newer_versions_are_not() {
+        let read = |text: &str| decode::<Tombstone>(text.as_bytes());
+        let tombstone = Tombstone { at_ms: 5 };
+        assert_eq!(read(r#"{"v":1,"at_ms":5,"by":"x"}"#).unwrap(), tombstone);
+        assert_eq!(read(r#"{"at_ms":5}"#).unwrap(), tombstone);
+        assert!(matches!(
+            read(r#"{"v":2,"moment":{}}"#),
+            Err(Error::RecordNewer { version: 2 })
+        ));
+        for bad in ["", "{}", r#"{"v":1}"#, "\u{0}"] {
+            assert!(matches!(read(bad), Err(Error::Record(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_neither_written_nor_read() {
+        let mut tall = shard();
+        tall.replicas = vec![tall.primary; 2_000];
+        assert!(matches!(encode(&tall), Err(Error::RecordTooLarge { .. })));
+        let long = decode::<Tombstone>(&vec![b' '; RECORD_BYTES_MAX + 1]);
+        assert!(matches!(long, Err(Error::RecordTooLarge { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode::<CollectionRecord>(&bytes).is_err());
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::records::{Meta, ServiceRecord, ServiceState, decode, encode};
+use super::records::{Meta, ServiceRecord, ServiceState, VERSION, decode, encode};
 use super::session::{Session, Standing, State};
 use super::{Change, Error, Etcd, Guard, Keys, Transaction};
 use crate::clock::Clock;
@@ -112,23 +112,17 @@ impl Keeper {
     async fn write(&self, lease: i64) -> Result<(), Error> {
         let key = self.keys.service(&self.record.role, self.record.node);
         let value = encode(&self.record)?;
-        // Written for this lease whatever was there: an entry of an earlier run is this process's
-        // own, since its data folder, and so its id, is locked. Repeating it does no harm.
-        let changes = vec![Change::Put { key, value, lease }];
-        self.etcd
-            .transact(Transaction {
-                guards: Vec::new(),
-                changes,
-            })
-            .await
-            .map(|_outcome| ())
+        // Whatever was there: an entry of an earlier run is this process's own, since its data folder,
+        // and so its id, is locked.
+        self.etcd.hold(&key, &value, lease).await
     }
 }
 
 /// Makes or reads what identifies the cluster. `ours`: what the data folder remembers, if anything.
 ///
 /// # Errors
-/// [`Error::PrefixInUse`] when etcd knows another than the data folder.
+/// [`Error::PrefixInUse`] when etcd knows another than the data folder; [`Error::RecordNewer`] when the
+/// prefix is of a newer program and this one must not read it.
 pub async fn claim_meta(
     etcd: &Etcd,
     keys: &Keys,
@@ -140,10 +134,10 @@ pub async fn claim_meta(
     if found.is_none() {
         let uid = ours.unwrap_or_else(|| entropy.uuid());
         let meta = Meta {
-            v: 1,
+            v: VERSION,
             uid,
             created_ms: clock.wall_ms(),
-            min_reader: 1,
+            min_reader: VERSION,
         };
         let transaction = Transaction {
             guards: vec![Guard::Absent(key.clone())],
@@ -159,6 +153,10 @@ pub async fn claim_meta(
         what: "making the cluster's identity",
     })?;
     let meta: Meta = decode(&found.value)?;
+    if meta.min_reader > VERSION {
+        let version = u64::from(meta.min_reader);
+        return Err(Error::RecordNewer { version });
+    }
     match ours {
         Some(ours) if ours != meta.uid => Err(Error::PrefixInUse {
             found: meta.uid,

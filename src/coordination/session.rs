@@ -1,18 +1,29 @@
-//! A process's one lease, and how sure the process may be that it still has it.
+//! One lease for the whole process. Everything that a process has in etcd hangs on it, so its death
+//! is one event at one revision.
 //!
-//! Everything that must vanish with the process hangs on this lease. It is renewed three times in its
-//! life. A renewal proves life from the moment it was *sent*, so the local deadline counts from there
-//! and lies a margin before etcd's own: past it the session is [`State::Suspect`], and whoever acts on
-//! the lease's word stops, though the lease may turn out to live. When etcd says that the lease is
-//! gone the session is lost, a new lease is made, and its number (`generation`) grows: whoever hangs
-//! keys on it hangs them again.
+//! A session knows by itself, without etcd, until when its lease certainly lives: from the moment the
+//! last acknowledged renewal was *sent*, an eighth and 100 ms before the time to live is over, on
+//! the boot clock, which goes on while the machine sleeps. At that moment it turns
+//! [`State::Suspect`]: whoever acts on the lease stops, and nothing is released. If etcd then still
+//! has the lease, it is [`State::Connected`] again, as if nothing had been. If etcd says that the
+//! lease is gone, the session is [`State::Lost`] and all its keys are; a new lease is granted, and
+//! [`Standing::generation`] grows, on which registry and candidate write their keys anew.
+//!
+//! A missed wake-up cannot prolong a belief: [`Session::is_live`] compares the clock, and who holds a
+//! decision on the session asks it, not only the notices.
+//!
+//! It stops with [`Session::close`], which revokes the lease so that everyone sees the process leave
+//! at once; a process that ends without it is seen to leave after the time to live. Hand it tasks
+//! that are told to stop last: a draining process still needs its lease. When they stop, nobody renews
+//! it, so the session is suspect at once.
 
-mod lifetime;
+mod machine;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{Error, Etcd};
 use crate::clock::Clock;
@@ -21,201 +32,196 @@ use crate::fault::chain;
 use crate::resilience::backoff::Backoff;
 use crate::tasks::Tasks;
 
-use lifetime::Lifetime;
+use machine::Machine;
+pub use machine::{Standing, State};
 
-/// Seconds that a lease lives without a renewal.
+/// Seconds that a lease lives without a renewal: short enough for a takeover within 6 s, long enough
+/// for three renewals.
 pub const TTL_SECONDS: i64 = 5;
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between renewals or grants that fail. The most leaves room for several tries in what a missed
+/// renewal leaves of the lease.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MOST: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_millis(500);
 
-/// How sure the process may be of its lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// There is no lease: not yet, or not any more.
-    Lost,
-    /// The lease lives for certain.
-    Connected,
-    /// The lease may have ended.
-    Suspect,
-}
+/// How long [`Session::close`] tries to revoke the lease; after that its time to live ends it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The lease as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// How sure the process may be.
-    pub state: State,
-    /// The lease; 0 while there is none.
-    pub lease: i64,
-    /// Grows with each new lease.
-    pub generation: u64,
-}
-
-/// A process's session. Cheap to clone.
+/// The lease of a process. Cheap to clone; clones are the same session.
 #[derive(Debug, Clone)]
 pub struct Session {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     etcd: Etcd,
-    standing: watch::Receiver<Standing>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    machine: Mutex<Machine>,
+    standing: watch::Sender<Standing>,
+    closed: CancellationToken,
 }
 
 impl Session {
-    /// Starts a session; it gets its lease as soon as etcd answers, and keeps one until the tasks
-    /// stop and [`Session::close`] is called.
+    /// Starts a session; it gets its lease as soon as etcd answers, and keeps one until
+    /// [`Session::close`] is called or the tasks stop.
     pub fn start(etcd: Etcd, clock: Arc<dyn Clock>, entropy: Arc<Entropy>, tasks: &Tasks) -> Self {
-        let none = Standing {
-            state: State::Lost,
-            lease: 0,
-            generation: 0,
-        };
-        let (sender, standing) = watch::channel(none);
-        let keeper = Keeper {
-            etcd: etcd.clone(),
+        let machine = Machine::default();
+        let inner = Arc::new(Inner {
+            etcd,
             clock,
             entropy,
-            standing: sender,
-        };
-        let stop = tasks.clone();
-        tasks.spawn("session", keeper.run(stop));
-        Self { etcd, standing }
+            standing: watch::Sender::new(machine.standing()),
+            machine: Mutex::new(machine),
+            closed: CancellationToken::new(),
+        });
+        let running = Arc::clone(&inner);
+        let stopping = tasks.stopping();
+        tasks.spawn("session", async move {
+            tokio::select! {
+                biased;
+                () = running.closed.cancelled() => {},
+                () = stopping => {},
+                () = running.run() => {},
+            }
+            running.lock().abandon();
+            running.announce();
+        });
+        Self { inner }
     }
 
-    /// The lease as it is, and news of it.
+    /// The lease as it is, and news of it. News that follow each other quickly may be seen as one;
+    /// the generation tells whether the lease is another.
     pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.clone()
+        self.inner.standing.subscribe()
     }
 
-    /// Ends the lease now: everything that hangs on it vanishes in one event. To be called when the
-    /// tasks have been told to stop, or the session makes itself a new one.
+    /// Whether its lease certainly lives at this moment.
+    pub fn is_live(&self) -> bool {
+        self.inner.lock().is_live(self.inner.clock.now())
+    }
+
+    /// Ends the session: all its keys go at once, in one event. Everything that acts on the lease must
+    /// have stopped before.
     ///
     /// # Errors
     /// When etcd does not answer in a second; the lease then ends by itself.
     pub async fn close(&self) -> Result<(), Error> {
-        let lease = self.standing.borrow().lease;
-        if lease == 0 {
-            return Ok(());
-        }
-        let revoked = tokio::time::timeout(CLOSE_TIMEOUT, self.etcd.revoke(lease)).await;
+        self.inner.closed.cancel();
+        let lease = self.inner.lock().close();
+        self.inner.announce();
+        let Some(lease) = lease else { return Ok(()) };
+        let revoked = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.etcd.revoke(lease)).await;
         revoked.unwrap_or(Err(Error::Timeout {
             what: "ending the session",
         }))
     }
 }
 
-struct Keeper {
-    etcd: Etcd,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<Entropy>,
-    standing: watch::Sender<Standing>,
-}
-
-impl Keeper {
-    async fn run(self, tasks: Tasks) {
+impl Inner {
+    async fn run(&self) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
-        loop {
-            let lived = tokio::select! {
-                lived = self.live() => lived,
-                () = tasks.stopping() => return,
+        let mut failing = false;
+        while !self.closed.is_cancelled() {
+            let renewal = self.lock().next_renewal();
+            let step = match renewal {
+                None => self.grant().await,
+                Some((lease, due)) => {
+                    if !failing {
+                        let left = due.since(self.clock.now());
+                        self.while_watching(tokio::time::sleep(left)).await;
+                    }
+                    self.renew(lease).await
+                },
             };
-            match lived {
-                Ok(()) => backoff = Backoff::new(RETRY_FIRST, RETRY_MOST),
-                Err(error) => tracing::warn!(error = chain(&error), "no session with etcd"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next(&self.entropy)) => {},
-                () = tasks.stopping() => return,
+            if let Err(error) = step {
+                if !failing {
+                    let error = chain(&error);
+                    tracing::warn!(error, "the session with etcd is not renewed");
+                }
+                failing = true;
+                self.while_watching(tokio::time::sleep(backoff.next(&self.entropy)))
+                    .await;
+            } else if failing {
+                tracing::info!("the session with etcd is renewed again");
+                failing = false;
+                backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
             }
         }
     }
 
-    /// Gets a lease and renews it until it is gone.
-    async fn live(&self) -> Result<(), Error> {
+    async fn grant(&self) -> Result<(), Error> {
+        // Before the first try, so that tries that failed count against the lease.
         let sent = self.clock.now();
         let (lease, seconds) = self.etcd.grant(TTL_SECONDS).await?;
         let ttl = Duration::from_secs(seconds.unsigned_abs());
-        let mut lifetime = Lifetime::new(sent, ttl);
-        let generation = self.standing.borrow().generation + 1;
-        tracing::debug!(lease, generation, "session has a lease");
-        let show = |state| {
-            let next = Standing {
-                state,
-                lease,
-                generation,
-            };
-            self.standing.send_if_modified(|standing| {
-                let modified = *standing != next;
-                *standing = next;
-                modified
-            });
-        };
-        show(State::Connected);
-        loop {
-            let ended = self.renew(lease, &mut lifetime, &show).await;
-            match ended {
-                Err(Error::LeaseGone) => {
-                    tracing::warn!(lease, "the session's lease is gone");
-                    let none = Standing {
-                        state: State::Lost,
-                        lease: 0,
-                        generation,
-                    };
-                    self.standing.send_replace(none);
-                    return Ok(());
-                },
-                Err(error) => tracing::debug!(error = chain(&error), "renewal breaks off"),
-                Ok(()) => {},
-            }
-            self.pause(&lifetime, &show).await;
-        }
+        self.lock().granted(lease, ttl, sent, self.clock.now());
+        let generation = self.announce().generation;
+        tracing::debug!(lease, generation, "the session has a lease");
+        Ok(())
     }
 
-    /// Renews over one stream until it breaks.
-    async fn renew(
-        &self,
-        lease: i64,
-        lifetime: &mut Lifetime,
-        show: &impl Fn(State),
-    ) -> Result<(), Error> {
+    async fn renew(&self, lease: i64) -> Result<(), Error> {
         let sent = self.clock.now();
-        let mut stream = self
-            .watched(self.etcd.keep_alive(lease), lifetime, show)
-            .await?;
-        lifetime.renewed(sent);
-        show(State::Connected);
+        let limit = self.lock().sent(sent);
+        match self.while_watching(self.etcd.renew(lease, limit)).await {
+            Ok(()) => {
+                self.lock().acknowledged(sent, self.clock.now());
+                self.announce();
+                Ok(())
+            },
+            Err(Error::LeaseGone) => {
+                tracing::warn!(
+                    lease,
+                    "the session's lease is gone, and all that hung on it"
+                );
+                self.lock().lost();
+                self.announce();
+                Ok(())
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for something, and turns the session suspect meanwhile if its deadline passes.
+    async fn while_watching<F: Future>(&self, work: F) -> F::Output {
+        tokio::pin!(work);
         loop {
-            tokio::time::sleep(lifetime.next_renewal(self.clock.now())).await;
-            let sent = self.clock.now();
-            let limit = super::etcd_call_timeout();
-            let renewal = tokio::time::timeout(limit, stream.renew());
-            let renewed = self.watched(async { renewal.await }, lifetime, show).await;
-            renewed.map_err(|_elapsed| Error::Timeout {
-                what: "renewing a lease",
-            })??;
-            lifetime.renewed(sent);
-            show(State::Connected);
+            let now = self.clock.now();
+            let deadline = {
+                let mut machine = self.lock();
+                machine.tick(now);
+                let connected = machine.standing().state == State::Connected;
+                machine.live_until().filter(|_until| connected)
+            };
+            self.announce();
+            let Some(deadline) = deadline else {
+                return work.await;
+            };
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(deadline.since(now)) => {},
+            }
         }
     }
 
-    /// Waits for something while the lease's local deadline may pass.
-    async fn watched<F: Future>(
-        &self,
-        waited: F,
-        lifetime: &Lifetime,
-        show: &impl Fn(State),
-    ) -> F::Output {
-        tokio::pin!(waited);
-        let certain = lifetime.certain_for(self.clock.now());
-        tokio::select! {
-            output = &mut waited => return output,
-            () = tokio::time::sleep(certain) => show(State::Suspect),
-        }
-        waited.await
+    /// Tells how the session stands, if that is news.
+    fn announce(&self) -> Standing {
+        let standing = self.lock().standing();
+        self.standing.send_if_modified(|known| {
+            let news = *known != standing;
+            if news && standing.state == State::Suspect {
+                tracing::warn!("the session with etcd is suspect: its lease may have ended");
+            }
+            *known = standing;
+            news
+        });
+        standing
     }
 
-    /// A short pause between two streams, in which the deadline may pass too.
-    async fn pause(&self, lifetime: &Lifetime, show: &impl Fn(State)) {
-        if lifetime.certain_for(self.clock.now()).is_zero() {
-            show(State::Suspect);
-        }
-        tokio::time::sleep(RETRY_FIRST).await;
+    fn lock(&self) -> std::sync::MutexGuard<'_, Machine> {
+        // Every change of the machine is one assignment after the arithmetic: never half made.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

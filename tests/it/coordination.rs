@@ -1,1 +1,3 @@
-//! (to come)
+//! How processes agree: the core against real and embedded etcds.
+
+mod core;

@@ -1,14 +1,38 @@
 //! The calls, one answer each.
 
 use std::future::Future;
+use std::time::Duration;
 
-use etcd_client::{Client, GetOptions, KeyValue, LeaseGrantOptions, Txn, TxnOp};
+use etcd_client::{
+    Compare, GetOptions, GetResponse, KeyValue, LeaseGrantOptions, ResponseHeader, Txn, TxnOp,
+};
 
 use super::error::{Error, classify};
-use super::{CALL_TIMEOUT, Entry, Etcd, Listing, Outcome, TRIES, Transaction};
+use super::{CALL_TIMEOUT, Entry, Etcd, Guard, Listing, Member, Outcome, TRIES, Transaction};
+use crate::coordination::Change;
 use crate::ids::Revision;
-use crate::limits::ETCD_PAGE_KEYS;
+use crate::limits;
 use crate::resilience::backoff::Backoff;
+
+/// Keys of one list: every process holds what it mirrors in memory.
+const LIST_KEYS_MAX: usize = 200_000;
+
+/// What a call is called in errors, and whether it may be made twice.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    what: &'static str,
+    effect: Effect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It changes nothing.
+    None,
+    /// It changes something; a second time changes nothing more that matters.
+    Repeatable,
+    /// A second time could mean something else.
+    Once,
+}
 
 impl Etcd {
     /// One key, linearizable.
@@ -16,52 +40,56 @@ impl Etcd {
     /// # Errors
     /// [`Error`].
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        let answer = self
-            .call("a read", false, |mut client: Client| async move {
-                client.get(key, None).await
-            })
-            .await?;
+        let answer = self.range("a read", key, GetOptions::new()).await?;
         Ok(answer.kvs().first().map(entry))
     }
 
-    /// All keys of a prefix at one revision, in pages.
+    /// All keys of a prefix at one revision, in pages, linearizable.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`]; [`Error::TooMany`] above 200,000 keys.
     pub async fn list(&self, prefix: &str) -> Result<Listing, Error> {
+        let mut backoff = Backoff::default();
+        let mut tries = 1;
+        loop {
+            match self.list_once(prefix).await {
+                // The revision of the first page was compacted before the last was read.
+                Err(Error::Compacted) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(backoff.next(&self.entropy)).await;
+                },
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn list_once(&self, prefix: &str) -> Result<Listing, Error> {
+        let end = prefix_end(prefix);
+        let page = || {
+            GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(limits::ETCD_PAGE_KEYS)
+        };
+        let mut answer = self.range("a list", prefix, page()).await?;
         let mut listing = Listing {
             entries: Vec::new(),
-            revision: Revision(0),
-            cluster: 0,
+            revision: revision(answer.header()),
+            cluster: answer.header().map_or(0, ResponseHeader::cluster_id),
         };
-        let end = prefix_end(prefix);
-        let mut from = prefix.as_bytes().to_vec();
         loop {
-            let options = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(ETCD_PAGE_KEYS)
-                .with_revision(listing.revision.0);
-            let start = from.clone();
-            let page = self
-                .call("a list", false, |mut client: Client| {
-                    let (start, options) = (start.clone(), options.clone());
-                    async move { client.get(start, Some(options)).await }
-                })
-                .await?;
-            if listing.revision.0 == 0
-                && let Some(header) = page.header()
-            {
-                listing.revision = Revision(header.revision());
-                listing.cluster = header.cluster_id();
+            listing.entries.extend(answer.kvs().iter().map(entry));
+            let Some(last) = listing.entries.last().filter(|_last| answer.more()) else {
+                return Ok(listing);
+            };
+            if listing.entries.len() > LIST_KEYS_MAX {
+                return Err(Error::TooMany {
+                    what: "keys of a prefix",
+                    bound: LIST_KEYS_MAX,
+                });
             }
-            listing.entries.extend(page.kvs().iter().map(entry));
-            match page.kvs().last() {
-                Some(last) if page.more() => {
-                    from = last.key().to_vec();
-                    from.push(0);
-                },
-                _ => return Ok(listing),
-            }
+            let next = format!("{}\0", last.key);
+            let options = page().with_revision(listing.revision.0);
+            answer = self.range("a list", &next, options).await?;
         }
     }
 
@@ -70,53 +98,110 @@ impl Etcd {
     /// # Errors
     /// [`Error`].
     pub async fn revision(&self) -> Result<Revision, Error> {
+        // Any key does: the answer's header tells.
         let options = GetOptions::new().with_count_only();
-        let answer = self
-            .call("a read of the revision", false, |mut client: Client| {
-                let options = options.clone();
-                async move { client.get("\0", Some(options)).await }
-            })
-            .await?;
-        Ok(Revision(
-            answer
-                .header()
-                .map_or(0, etcd_client::ResponseHeader::revision),
-        ))
+        let answer = self.range("a read of the revision", "\0", options).await?;
+        Ok(revision(answer.header()))
+    }
+
+    async fn range(
+        &self,
+        what: &'static str,
+        key: &str,
+        options: GetOptions,
+    ) -> Result<GetResponse, Error> {
+        let call = Call {
+            what,
+            effect: Effect::None,
+        };
+        self.call(call, |mut member| {
+            let options = options.clone();
+            async move { member.kv.get(key, Some(options)).await }
+        })
+        .await
     }
 
     /// Carries out a transaction.
     ///
     /// # Errors
-    /// [`Error::UnknownOutcome`] when it may have been carried out; the others say that it was not.
+    /// [`Error::UnknownOutcome`] when it may have been carried out, or may yet be; the others say that
+    /// it was not.
     pub async fn transact(&self, transaction: Transaction) -> Result<Outcome, Error> {
-        let guards: Vec<_> = transaction.guards.into_iter().map(Into::into).collect();
+        let operations = transaction.guards.len().max(transaction.changes.len());
+        if operations > limits::ETCD_TXN_OPS_MAX {
+            return Err(Error::TooMany {
+                what: "operations of a transaction",
+                bound: limits::ETCD_TXN_OPS_MAX,
+            });
+        }
+        let guards: Vec<Compare> = transaction.guards.into_iter().map(Into::into).collect();
         let changes: Vec<TxnOp> = transaction.changes.into_iter().map(Into::into).collect();
         let txn = Txn::new().when(guards).and_then(changes);
+        let call = Call {
+            what: "a transaction",
+            effect: Effect::Once,
+        };
         let answer = self
-            .call("a transaction", true, |mut client: Client| {
+            .call(call, |mut member| {
                 let txn = txn.clone();
-                async move { client.txn(txn).await }
+                async move { member.kv.txn(txn).await }
             })
             .await?;
-        let revision = answer
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::revision);
         Ok(Outcome {
             succeeded: answer.succeeded(),
-            revision: Revision(revision),
+            revision: revision(answer.header()),
         })
     }
 
-    /// A new lease: its id and the seconds that etcd gives it.
+    /// Sees to it that a key holds a value on a lease. Only for keys with one writer.
+    ///
+    /// Every write is guarded by what was read before it, so that one whose answer was lost and which
+    /// arrives late cannot undo a later one.
+    pub(in crate::coordination) async fn hold(
+        &self,
+        key: &str,
+        value: &[u8],
+        lease: i64,
+    ) -> Result<(), Error> {
+        for _round in 0..TRIES {
+            let guard = match self.get(key).await? {
+                Some(entry) if entry.lease == lease && entry.value == value => return Ok(()),
+                Some(entry) => Guard::ModRevision(key.to_owned(), entry.mod_revision),
+                None => Guard::Absent(key.to_owned()),
+            };
+            let write = Transaction {
+                guards: vec![guard],
+                changes: vec![Change::Put {
+                    key: key.to_owned(),
+                    value: value.to_vec(),
+                    lease,
+                }],
+            };
+            match self.transact(write).await {
+                Ok(outcome) if outcome.succeeded => return Ok(()),
+                // Somebody else wrote, or nobody knows: look again.
+                Ok(_) | Err(Error::UnknownOutcome { .. }) => {},
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::UnknownOutcome {
+            what: "holding a key",
+        })
+    }
+
+    /// A new lease: its id and the seconds that etcd gives it, which may be more than asked.
     ///
     /// # Errors
     /// [`Error`]; a lease whose answer was lost ends by itself.
     pub async fn grant(&self, seconds: i64) -> Result<(i64, i64), Error> {
+        let call = Call {
+            what: "granting a lease",
+            effect: Effect::Repeatable,
+        };
         let answer = self
-            .call("granting a lease", false, |mut client: Client| async move {
-                client
-                    .lease_grant(seconds, Some(LeaseGrantOptions::new()))
-                    .await
+            .call(call, |mut member| async move {
+                let options = LeaseGrantOptions::new();
+                member.lease.grant(seconds, Some(options)).await
             })
             .await?;
         Ok((answer.id(), answer.ttl()))
@@ -127,9 +212,13 @@ impl Etcd {
     /// # Errors
     /// [`Error`].
     pub async fn revoke(&self, lease: i64) -> Result<(), Error> {
+        let call = Call {
+            what: "revoking a lease",
+            effect: Effect::Repeatable,
+        };
         let revoked = self
-            .call("revoking a lease", false, |mut client: Client| async move {
-                client.lease_revoke(lease).await
+            .call(call, |mut member| async move {
+                member.lease.revoke(lease).await
             })
             .await;
         match revoked {
@@ -138,54 +227,82 @@ impl Etcd {
         }
     }
 
-    /// One call with its deadline, tried again where that is safe.
-    pub(super) async fn call<T, F, W>(
-        &self,
-        what: &'static str,
-        changes: bool,
-        call: F,
-    ) -> Result<T, Error>
+    /// Renews a lease for one more life, in one try of at most `limit`.
+    ///
+    /// Each renewal opens a stream of its own: its first answer is then surely the answer to this
+    /// request and not to an earlier one, which on a shared stream would prolong the belief in a lease
+    /// beyond what etcd holds.
+    ///
+    /// # Errors
+    /// [`Error::LeaseGone`] when etcd no longer has it, and then only.
+    pub async fn renew(&self, lease: i64, limit: Duration) -> Result<(), Error> {
+        let call = Call {
+            what: "renewing a lease",
+            effect: Effect::None,
+        };
+        let renewed = self
+            .try_once(call, limit.min(CALL_TIMEOUT), &|mut member| async move {
+                member.lease.keep_alive(lease).await
+            })
+            .await;
+        renewed.map(|_streams| ())
+    }
+
+    /// Makes a call, as often as it may be made and needs to be.
+    async fn call<T, F, W>(&self, call: Call, run: F) -> Result<T, Error>
     where
-        F: Fn(Client) -> W,
+        F: Fn(Member) -> W,
         W: Future<Output = Result<T, etcd_client::Error>>,
     {
         let mut backoff = Backoff::default();
-        let tries = TRIES.max(self.clients.len());
-        let mut left = tries;
+        let mut failures = 0;
         loop {
-            let (at, client) = self.client();
-            let error = match tokio::time::timeout(CALL_TIMEOUT, call(client)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => classify(what, changes, error),
-                Err(_elapsed) if changes => Error::UnknownOutcome { what },
-                Err(_elapsed) => Error::Timeout { what },
+            let error = match self.try_once(call, CALL_TIMEOUT, &run).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
-            left -= 1;
-            let again = match error {
-                Error::Unavailable { .. } | Error::Timeout { .. } => true,
-                _ => {
-                    if matches!(error, Error::UnknownOutcome { .. }) {
-                        self.leave(at);
-                    }
-                    false
-                },
-            };
-            if again {
-                self.leave(at);
-            }
-            if !again || left == 0 {
+            failures += 1;
+            let not_done = matches!(error, Error::Unavailable { .. } | Error::Timeout { .. });
+            let unknown = matches!(error, Error::UnknownOutcome { .. });
+            let again = not_done || (unknown && call.effect == Effect::Repeatable);
+            if !again || failures >= TRIES {
                 return Err(error);
             }
             // The other endpoints are asked at once, then it is waited.
-            if tries - left >= self.clients.len() {
+            if failures % self.members.len().max(1) == 0 {
                 tokio::time::sleep(backoff.next(&self.entropy)).await;
             }
         }
     }
+
+    /// Makes a call once, and leaves the endpoint if it does not answer.
+    async fn try_once<T, F, W>(&self, call: Call, limit: Duration, run: &F) -> Result<T, Error>
+    where
+        F: Fn(Member) -> W,
+        W: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let (at, member) = self.member();
+        let (what, changes) = (call.what, call.effect != Effect::None);
+        let error = match tokio::time::timeout(limit, run(member)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => classify(what, changes, error),
+            Err(_elapsed) if changes => Error::UnknownOutcome { what },
+            Err(_elapsed) => Error::Timeout { what },
+        };
+        if error.is_no_answer() {
+            self.leave(at);
+        }
+        Err(error)
+    }
+}
+
+fn revision(header: Option<&ResponseHeader>) -> Revision {
+    Revision(header.map_or(0, ResponseHeader::revision))
 }
 
 fn entry(kv: &KeyValue) -> Entry {
     Entry {
+        // Keys are ours and therefore text; a foreign one must not stop the reading of ours.
         key: String::from_utf8_lossy(kv.key()).into_owned(),
         value: kv.value().to_vec(),
         create_revision: Revision(kv.create_revision()),
@@ -195,7 +312,7 @@ fn entry(kv: &KeyValue) -> Entry {
 }
 
 /// The first key after all that start with the prefix.
-pub(super) fn prefix_end(prefix: &str) -> Vec<u8> {
+fn prefix_end(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {

@@ -1,13 +1,32 @@
-//! The two streams: a watch of a prefix, and the renewal of a lease.
+//! A watch of a prefix: what etcd sends, put back together.
+//!
+//! Etcd tells of a watch that cannot go on in an ordinary message, on a stream that stays open; here
+//! that is an error. It splits a large revision over several messages; here changes come in whole
+//! revisions only. And they count up to the last of them and no further: etcd's header of a message
+//! tells the revision of the store, which may lie beyond changes that are still to come. Only
+//! [`WatchNews::Progress`] says that nothing is missing up to its revision.
+
+use std::time::Duration;
 
 use etcd_client::{
-    Client, LeaseKeepAliveStream, LeaseKeeper, WatchOptions, WatchRequestSender,
-    WatchResponseStream,
+    ResponseHeader, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
 };
 
-use super::Etcd;
 use super::error::{Error, classify};
+use super::{Entry, Etcd, Member};
 use crate::ids::Revision;
+
+/// How long a watch may take to come about, and a request on it to be sent.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Changes that come at once: more than any transaction or lease of ours makes. Beyond it a new list
+/// is the cheaper way to know.
+const EVENTS_MAX: usize = 200_000;
+
+/// Etcd's number for a change that makes or writes a key.
+const PUT: i32 = 0;
+
+const WHAT: &str = "a watch";
 
 /// A change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +34,7 @@ pub struct WatchEvent {
     /// The whole key.
     pub key: String,
     /// The new value and what goes with it; absent when the key was removed.
-    pub put: Option<super::Entry>,
+    pub put: Option<Entry>,
     /// The revision of the change.
     pub revision: Revision,
 }
@@ -23,122 +42,98 @@ pub struct WatchEvent {
 /// What a watch says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchNews {
-    /// The watch stands.
-    Created,
-    /// Changes, whole revisions unless `more`: then the next news go on with the same one.
-    Events {
-        /// The changes, in order.
-        events: Vec<WatchEvent>,
-        /// Etcd's revision when it said so.
-        revision: Revision,
-        /// Whether it is a fragment.
-        more: bool,
-    },
+    /// Changes, whole revisions, in order; never none.
+    Events(Vec<WatchEvent>),
     /// Everything up to this revision has been said.
     Progress(Revision),
 }
 
-/// A watch of a prefix.
+/// A watch of a prefix. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watch {
+    etcd: Etcd,
+    at: usize,
+    cluster: u64,
     requests: WatchRequestSender,
     answers: WatchResponseStream,
-}
-
-/// The renewal of a lease.
-#[derive(Debug)]
-pub struct KeepAlive {
-    keeper: LeaseKeeper,
-    answers: LeaseKeepAliveStream,
+    fragments: Vec<WatchEvent>,
 }
 
 impl Etcd {
-    /// Watches a prefix from a revision on, that one included.
+    /// Watches a prefix from a revision on, that one included. One try: who follows a prefix has its
+    /// own way of starting over.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, Error> {
-        let options = WatchOptions::new()
-            .with_prefix()
-            .with_start_revision(from.0)
-            .with_progress_notify()
-            .with_fragment();
-        let stream = self
-            .call("a watch", false, |mut client: Client| {
-                let options = options.clone();
-                async move { client.watch(prefix, Some(options)).await }
-            })
-            .await?;
-        let (requests, answers) = stream.split();
-        Ok(Watch { requests, answers })
-    }
-
-    /// Opens the renewal of a lease; the first renewal is part of it.
-    ///
-    /// # Errors
-    /// [`Error::LeaseGone`] among them.
-    pub async fn keep_alive(&self, lease: i64) -> Result<KeepAlive, Error> {
-        let (keeper, answers) = self
-            .call("renewing a lease", false, |mut client: Client| async move {
-                client.lease_keep_alive(lease).await
-            })
-            .await?;
-        Ok(KeepAlive { keeper, answers })
+        let (at, member) = self.member();
+        let created = tokio::time::timeout(TIMEOUT, create(member, prefix, from)).await;
+        let error = match created {
+            Ok(Ok((requests, answers, first))) if !is_over(&first) => {
+                return Ok(Watch {
+                    etcd: self.clone(),
+                    at,
+                    cluster: first.header().map_or(0, ResponseHeader::cluster_id),
+                    requests,
+                    answers,
+                    fragments: Vec::new(),
+                });
+            },
+            Ok(Ok((_requests, _answers, first))) => over(&first),
+            Ok(Err(error)) => classify(WHAT, false, error),
+            Err(_elapsed) => Error::Timeout { what: WHAT },
+        };
+        if error.is_no_answer() {
+            self.leave(at);
+        }
+        Err(error)
     }
 }
 
+async fn create(
+    mut member: Member,
+    prefix: &str,
+    from: Revision,
+) -> Result<(WatchRequestSender, WatchResponseStream, WatchResponse), etcd_client::Error> {
+    let options = WatchOptions::new()
+        .with_prefix()
+        .with_start_revision(from.0)
+        .with_fragment();
+    let stream = member.watch.watch(prefix, Some(options)).await?;
+    let (requests, mut answers) = stream.split();
+    let first = answers.message().await?;
+    let first = first.ok_or_else(|| etcd_client::Error::WatchError("it ended at once".into()))?;
+    Ok((requests, answers, first))
+}
+
 impl Watch {
-    /// The next news. Waits for ever when there are none; can be cancelled without a loss.
+    /// Which etcd cluster answers.
+    pub fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
+    /// The next news. Waits for ever when there are none; can be dropped without a loss.
     ///
     /// # Errors
     /// After an error the watch is over.
     pub async fn next(&mut self) -> Result<WatchNews, Error> {
-        let answer = self.answers.message().await;
-        let answer = answer.map_err(|error| classify("a watch", false, error))?;
-        let Some(answer) = answer else {
-            return Err(Error::WatchEnded("the stream ended".to_owned()));
-        };
-        if answer.compact_revision() > 0 {
-            return Err(Error::Compacted(answer.compact_revision()));
+        loop {
+            let answer = match self.answers.message().await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => return Err(self.give_up("the stream ended")),
+                Err(error) => {
+                    self.etcd.leave(self.at);
+                    return Err(classify(WHAT, false, error));
+                },
+            };
+            if is_over(&answer) {
+                return Err(over(&answer));
+            }
+            let revision = answer.header().map_or(0, ResponseHeader::revision);
+            if let Some(news) = self.take(answer, Revision(revision))? {
+                return Ok(news);
+            }
         }
-        if answer.canceled() {
-            return Err(Error::WatchEnded(answer.cancel_reason().to_owned()));
-        }
-        let revision = answer
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::revision);
-        let revision = Revision(revision);
-        if answer.created() {
-            return Ok(WatchNews::Created);
-        }
-        let answer = answer.0;
-        if answer.events.is_empty() && !answer.fragment {
-            return Ok(WatchNews::Progress(revision));
-        }
-        let more = answer.fragment;
-        let mut events = Vec::with_capacity(answer.events.len());
-        for event in answer.events {
-            let Some(kv) = event.kv else { continue };
-            let key = String::from_utf8_lossy(&kv.key).into_owned();
-            let at = Revision(kv.mod_revision);
-            let put = (event.r#type == 0).then(|| super::Entry {
-                key: key.clone(),
-                value: kv.value,
-                create_revision: Revision(kv.create_revision),
-                mod_revision: at,
-                lease: kv.lease,
-            });
-            events.push(WatchEvent {
-                key,
-                put,
-                revision: at,
-            });
-        }
-        Ok(WatchNews::Events {
-            events,
-            revision,
-            more,
-        })
     }
 
     /// Asks for a [`WatchNews::Progress`].
@@ -146,23 +141,68 @@ impl Watch {
     /// # Errors
     /// When the watch is over.
     pub async fn ask_progress(&mut self) -> Result<(), Error> {
-        let asked = self.requests.request_progress().await;
-        asked.map_err(|error| classify("a watch", false, error))
+        match tokio::time::timeout(TIMEOUT, self.requests.request_progress()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_closed)) => Err(self.give_up("the stream takes no requests")),
+            Err(_elapsed) => Err(self.give_up("the stream is full of requests")),
+        }
+    }
+
+    /// For whoever finds the watch dead in a way that the stream does not show.
+    pub fn give_up(&self, why: &str) -> Error {
+        self.etcd.leave(self.at);
+        Error::WatchEnded(why.to_owned())
+    }
+
+    fn take(
+        &mut self,
+        answer: WatchResponse,
+        revision: Revision,
+    ) -> Result<Option<WatchNews>, Error> {
+        if answer.created() {
+            return Ok(None);
+        }
+        let answer = answer.0;
+        if answer.events.is_empty() && !answer.fragment && self.fragments.is_empty() {
+            return Ok(Some(WatchNews::Progress(revision)));
+        }
+        for event in answer.events {
+            let Some(kv) = event.kv else { continue };
+            let key = String::from_utf8_lossy(&kv.key).into_owned();
+            let at = Revision(kv.mod_revision);
+            let put = (event.r#type == PUT).then(|| Entry {
+                key: key.clone(),
+                value: kv.value,
+                create_revision: Revision(kv.create_revision),
+                mod_revision: at,
+                lease: kv.lease,
+            });
+            self.fragments.push(WatchEvent {
+                key,
+                put,
+                revision: at,
+            });
+        }
+        if self.fragments.len() > EVENTS_MAX {
+            return Err(Error::TooMany {
+                what: "changes of a watch",
+                bound: EVENTS_MAX,
+            });
+        }
+        if answer.fragment || self.fragments.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(WatchNews::Events(std::mem::take(&mut self.fragments))))
     }
 }
 
-impl KeepAlive {
-    /// Renews the lease; the seconds it lives from now on.
-    ///
-    /// # Errors
-    /// [`Error::LeaseGone`] when it is gone; after any error the renewal is over.
-    pub async fn renew(&mut self) -> Result<i64, Error> {
-        let failed = |error| classify("renewing a lease", false, error);
-        self.keeper.keep_alive().await.map_err(failed)?;
-        match self.answers.message().await.map_err(failed)? {
-            Some(answer) if answer.ttl() > 0 => Ok(answer.ttl()),
-            Some(_gone) => Err(Error::LeaseGone),
-            None => Err(Error::WatchEnded("the renewal ended".to_owned())),
-        }
+fn is_over(answer: &WatchResponse) -> bool {
+    answer.canceled() || answer.compact_revision() > 0
+}
+
+fn over(answer: &WatchResponse) -> Error {
+    if answer.compact_revision() > 0 {
+        return Error::Compacted;
     }
+    Error::WatchEnded(answer.cancel_reason().to_owned())
 }

@@ -34,7 +34,8 @@ impl<T> Clone for Held<T> {
 /// A prefix of etcd at one revision. Keys are without the prefix.
 #[derive(Debug)]
 pub struct View<T> {
-    entries: BTreeMap<String, Held<T>>,
+    /// Shared keys and values: the next view copies neither.
+    entries: BTreeMap<Arc<str>, Held<T>>,
     revision: Revision,
     cluster: u64,
 }
@@ -57,9 +58,7 @@ impl<T> View<T> {
 
     /// Keys and values, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Held<T>)> {
-        self.entries
-            .iter()
-            .map(|(suffix, held)| (suffix.as_str(), held))
+        self.entries.iter().map(|(suffix, held)| (&**suffix, held))
     }
 
     /// Keys and values of the keys that start so, ascending.
@@ -67,7 +66,7 @@ impl<T> View<T> {
         self.entries
             .range::<str, _>((Bound::Included(start), Bound::Unbounded))
             .take_while(move |(suffix, _held)| suffix.starts_with(start))
-            .map(|(suffix, held)| (suffix.as_str(), held))
+            .map(|(suffix, held)| (&**suffix, held))
     }
 
     /// How many keys there are.
@@ -108,17 +107,17 @@ impl<T: DeserializeOwned> View<T> {
         let mut unreadable = 0;
         let mut entries = BTreeMap::new();
         for entry in listing.entries {
-            let Some(suffix) = entry.key.strip_prefix(prefix).map(str::to_owned) else {
+            let Some(suffix) = entry.key.strip_prefix(prefix) else {
                 continue;
             };
             match held(&entry).or_else(|| {
                 self.entries
-                    .get(&suffix)
+                    .get(suffix)
                     .cloned()
                     .inspect(|_| unreadable += 1)
             }) {
                 Some(held) => {
-                    entries.insert(suffix, held);
+                    entries.insert(Arc::from(suffix), held);
                 },
                 None => unreadable += 1,
             }
@@ -152,7 +151,7 @@ impl<T: DeserializeOwned> View<T> {
                 },
                 Some(entry) => match held(&entry) {
                     Some(held) => {
-                        entries.insert(suffix.to_owned(), held);
+                        entries.insert(Arc::from(suffix), held);
                     },
                     None => unreadable += 1,
                 },

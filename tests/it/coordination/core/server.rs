@@ -1,0 +1,199 @@
+//! A real etcd as a child process that can be paused, killed, restarted and wiped.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tempfile::TempDir;
+
+use super::{LIMIT, eventually};
+use crate::support::real_etcd::program;
+
+/// One etcd server, or one member of a cluster. It dies with this.
+pub(super) struct Server {
+    binary: &'static Path,
+    data: TempDir,
+    endpoint: String,
+    arguments: Vec<String>,
+    child: Mutex<Option<Child>>,
+}
+
+/// The etcd of the tests, looked for once: several tests at a time must not make it.
+fn binary() -> Option<&'static Path> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(program).as_deref()
+}
+
+/// Ports that were free a moment ago, all different.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+impl Server {
+    /// A server that runs and answers; none where no etcd can be had, which has been said then.
+    pub(super) async fn start() -> Option<Self> {
+        let server = Self::stopped()?;
+        server.run().await;
+        Some(server)
+    }
+
+    /// A server with its address, not running yet.
+    pub(super) fn stopped() -> Option<Self> {
+        let [client, peer] = free_ports();
+        let peer = format!("http://127.0.0.1:{peer}");
+        let cluster = format!("one={peer}");
+        Some(Self::member(binary()?, ("one", client), &peer, &cluster))
+    }
+
+    /// A cluster of three that answers.
+    pub(super) async fn cluster() -> Option<[Self; 3]> {
+        let binary = binary()?;
+        let [one, two, three, peer_one, peer_two, peer_three] = free_ports();
+        let peer = |port: u16| format!("http://127.0.0.1:{port}");
+        let parts = [
+            ("a", one, peer(peer_one)),
+            ("b", two, peer(peer_two)),
+            ("c", three, peer(peer_three)),
+        ];
+        let all: Vec<String> = parts
+            .iter()
+            .map(|(name, _client, peer)| format!("{name}={peer}"))
+            .collect();
+        let all = all.join(",");
+        let members =
+            parts.map(|(name, client, peer)| Self::member(binary, (name, client), &peer, &all));
+        for member in &members {
+            member.spawn();
+        }
+        for member in &members {
+            member.answers().await;
+        }
+        Some(members)
+    }
+
+    fn member(
+        binary: &'static Path,
+        (name, client): (&str, u16),
+        peer: &str,
+        cluster: &str,
+    ) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let endpoint = format!("http://127.0.0.1:{client}");
+        let folder = data.path().join("etcd").to_string_lossy().into_owned();
+        let arguments = [
+            ("--name", name),
+            ("--data-dir", &folder),
+            ("--listen-client-urls", &endpoint),
+            ("--advertise-client-urls", &endpoint),
+            ("--listen-peer-urls", peer),
+            ("--initial-advertise-peer-urls", peer),
+            ("--initial-cluster", cluster),
+            ("--log-level", "error"),
+        ];
+        let arguments = arguments
+            .into_iter()
+            .flat_map(|(name, value)| [name, value]);
+        let mut arguments: Vec<String> = arguments.map(str::to_owned).collect();
+        arguments.push("--unsafe-no-fsync".to_owned());
+        Self {
+            binary,
+            data,
+            endpoint,
+            arguments,
+            child: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Starts it, with the data that it left, and waits until it answers.
+    pub(super) async fn run(&self) {
+        self.spawn();
+        self.answers().await;
+    }
+
+    fn spawn(&self) {
+        let child = Command::new(self.binary)
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = self.child().replace(child);
+        assert!(before.is_none(), "it runs already");
+    }
+
+    async fn answers(&self) {
+        eventually("etcd to answer", LIMIT, || async {
+            match self.raw().await.get("x", None).await {
+                Ok(_answer) => true,
+                Err(_not_yet) => false,
+            }
+        })
+        .await;
+    }
+
+    /// A client that is not ours, to look and to write behind our back.
+    pub(super) async fn raw(&self) -> Client {
+        let options = ConnectOptions::new().with_timeout(Duration::from_secs(1));
+        Client::connect([&self.endpoint], Some(options))
+            .await
+            .unwrap()
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub(super) fn kill(&self) {
+        let child = self.child().take();
+        let mut child = child.expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGSTOP: its connections stay, and nothing answers. Returns once it has stopped.
+    pub(super) fn pause(&self) {
+        let pid = self.signal(Signal::STOP);
+        let (_pid, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped(), "{status:?}");
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Deletes its data. It must not run.
+    pub(super) fn wipe(&self) {
+        assert!(self.child().is_none(), "it runs");
+        let data: &Path = self.data.path();
+        fs_err::remove_dir_all(data.join("etcd")).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) -> Pid {
+        let child = self.child();
+        let id = child.as_ref().expect("it runs").id();
+        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        pid
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child().take() {
+            // Gone already is as good.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
