@@ -1,1 +1,230 @@
-//! (to come)
+//! Nearest vectors of one shard: exactly, and faster through a built index.
+//!
+//! The truth is the store's; this module sees it through [`Rows`]. A built index ([`Segment`]) only
+//! proposes rows: every score that is answered is computed here from the row's own vector, and every
+//! row that is answered is live and allowed at the moment of the question. So a stale, damaged or
+//! foreign index can cost recall, never a wrong score and never a deleted point.
+//!
+//! [`search`] asks each segment about the rows it covers and scans the rest exactly: what was
+//! written since the build, small sets that a filter leaves, everything when the question is for
+//! exactness. A segment that fails or panics is reported in the answer, and its rows are scanned.
+//!
+//! Kinds of index: [`Kind::Flat`] (no segment at all: exact, no memory, right for small shards) and
+//! [`Kind::Arroy`] (random projection trees). Another kind is another implementation of [`Segment`]
+//! and another [`Recipe`]; nothing in [`search`] or in the folder format knows the trees.
+//!
+//! [`build`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
+//! it again after any crash; [`due`] says when to build.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use crate::rows::{Row, Rows};
+
+mod arroy;
+mod build;
+pub mod due;
+mod error;
+mod folder;
+mod manifest;
+mod mapped;
+mod scan;
+pub mod simd;
+pub mod top;
+
+pub use arroy::Parameters as ArroyParameters;
+pub use build::{Job, Progress, Step, build};
+pub use error::Error;
+pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire};
+pub use manifest::{Identity, Kind, Manifest, Recipe};
+
+/// Asked now and then by long work: whether to give up. Cheap, and answered from any thread.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
+/// The [`Stop`] of work that is never given up.
+pub fn never() -> bool {
+    false
+}
+
+/// What is asked of a search.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// How many rows to answer.
+    pub k: usize,
+    /// How hard to look, in the unit of the public API's `hnsw_ef`: 100 is the segment's own choice,
+    /// which aims at the recall it was built for; twice as much looks at twice as many rows.
+    pub effort: Option<u32>,
+    /// Whether to look at every row.
+    pub exact: bool,
+    /// The only rows that may be answered, if not all.
+    pub allowed: Option<&'a RoaringBitmap>,
+    /// When to give up: a deadline, a client that went away.
+    pub stop: Stop<'a>,
+}
+
+impl Ask<'_> {
+    /// The `k` nearest of all rows, without a bound on time.
+    pub fn nearest(k: usize) -> Self {
+        Self {
+            k,
+            effort: None,
+            exact: false,
+            allowed: None,
+            stop: &never,
+        }
+    }
+}
+
+impl std::fmt::Debug for Ask<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask")
+            .field("k", &self.k)
+            .field("effort", &self.effort)
+            .field("exact", &self.exact)
+            .field("allowed", &self.allowed.map(RoaringBitmap::len))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A row and how near it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// The row.
+    pub row: Row,
+    /// Its exact score under the collection's distance.
+    pub score: f32,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Answer {
+    /// The nearest first; equal scores in the order of their rows.
+    pub hits: Vec<Hit>,
+    /// Vectors that were compared with the query.
+    pub scored: u64,
+    /// Segments that could not answer, by their sequence; the hits are right without them. The
+    /// caller quarantines a segment whose error is [`Error::Corrupt`] or [`Error::Panicked`].
+    pub failed: Vec<(u64, Error)>,
+}
+
+/// A built index over some of a shard's rows, whatever its kind. Never changed once built.
+pub trait Segment: Send + Sync + std::fmt::Debug {
+    /// The kind of index.
+    fn kind(&self) -> Kind;
+
+    /// The store's sequence number that the segment was built at; its name among its shard's.
+    fn sequence(&self) -> u64;
+
+    /// The rows it can find.
+    fn covered(&self) -> &RoaringBitmap;
+
+    /// How many rows a search would compare with the query.
+    fn cost(&self, k: usize, effort: Option<u32>) -> u64;
+
+    /// The nearest of the covered rows, or of those that `ask.allowed` names: it is a subset of the
+    /// covered rows here. The scores are exact. With the hits comes how many rows were compared.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], or that the segment cannot be used.
+    fn search(
+        &self,
+        rows: &dyn Rows,
+        query: &[f32],
+        ask: &Ask<'_>,
+    ) -> Result<(Vec<Hit>, u64), Error>;
+
+    /// Bytes of its files.
+    fn bytes(&self) -> u64;
+
+    /// The share of the ten nearest that it found when it was measured at the end of its build.
+    fn recall(&self) -> f32;
+}
+
+/// A scan reads rows in order and a search of a segment hops between them, so a row costs the
+/// search about this many times what it costs the scan (measured: `docs/performance.md`).
+const SCAN_ADVANTAGE: u64 = 3;
+
+/// The `ask.k` nearest live rows to the query.
+///
+/// # Errors
+/// [`Error::Dimensions`] for a query of another length, [`Error::Stopped`] when told to stop. What
+/// a segment fails with is no error of the search: see [`Answer::failed`].
+pub fn search(
+    segments: &[Arc<dyn Segment>],
+    rows: &dyn Rows,
+    query: &[f32],
+    ask: &Ask<'_>,
+) -> Result<Answer, Error> {
+    if query.len() != rows.dimensions() {
+        return Err(Error::Dimensions {
+            expected: rows.dimensions(),
+            got: query.len(),
+        });
+    }
+    let mut answer = Answer {
+        hits: Vec::new(),
+        scored: 0,
+        failed: Vec::new(),
+    };
+    if ask.k == 0 {
+        return Ok(answer);
+    }
+    let mut top = top::Top::new(rows.distance(), ask.k);
+    // What no segment has answered for yet.
+    let mut rest = match ask.allowed {
+        Some(allowed) => Cow::Owned(rows.live() & allowed),
+        None => Cow::Borrowed(rows.live()),
+    };
+    for segment in segments {
+        let covered = segment.covered();
+        let whole = covered.is_subset(&rest);
+        let mine = if whole {
+            Cow::Borrowed(covered)
+        } else {
+            Cow::Owned(covered & rest.as_ref())
+        };
+        let worth = segment
+            .cost(ask.k, ask.effort)
+            .saturating_mul(SCAN_ADVANTAGE);
+        if ask.exact || mine.len() <= worth {
+            continue;
+        }
+        let asked = Ask {
+            allowed: (!whole).then_some(mine.as_ref()),
+            ..*ask
+        };
+        match guarded(segment.as_ref(), rows, query, &asked) {
+            Ok((hits, scored)) => {
+                hits.into_iter().for_each(|hit| top.offer(hit));
+                answer.scored = answer.scored.saturating_add(scored);
+                rest = Cow::Owned(rest.as_ref() - mine.as_ref());
+            },
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => answer.failed.push((segment.sequence(), error)),
+        }
+    }
+    if !rest.is_empty() {
+        let scanned = scan::scan(rows, &rest, query, &mut top, ask.stop)?;
+        answer.scored = answer.scored.saturating_add(scanned);
+    }
+    answer.hits = top.into_hits();
+    Ok(answer)
+}
+
+/// A segment's answer; a panic in it is an error of that segment and of nobody else.
+fn guarded(
+    segment: &dyn Segment,
+    rows: &dyn Rows,
+    query: &[f32],
+    ask: &Ask<'_>,
+) -> Result<(Vec<Hit>, u64), Error> {
+    // What a panic leaves behind is dropped here: nothing that is shared is changed by a search.
+    catch_unwind(AssertUnwindSafe(|| segment.search(rows, query, ask))).unwrap_or(Err(
+        Error::Panicked {
+            during: "the search",
+        },
+    ))
+}

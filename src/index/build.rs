@@ -1,0 +1,149 @@
+//! Building a segment: from a snapshot of the rows to a folder that survives any crash.
+//!
+//! The work blocks its thread: run it by `Tasks::spawn_blocking`. It holds the snapshot all the
+//! while, needs disk for about three times the vectors (in the temporary folder; the result is a
+//! fraction of that), and memory that does not grow with the points but for a few bytes each.
+//! However it ends, by success, error, panic, stop or kill, the folder holds the segments that it
+//! held before, and the new one only if it is whole.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::manifest::FORMAT;
+use super::{Error, Identity, Manifest, Open, Recipe, Stop, arroy, folder};
+use crate::clock::Clock;
+use crate::rows::Rows;
+
+/// What a build is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading the vectors.
+    Reading,
+    /// Building the structure: trees, for instance.
+    Growing,
+    /// Comparing its answers with the exact ones, to choose how hard searches look.
+    Measuring,
+    /// Making it durable and giving it its name.
+    Publishing,
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is under way.
+    pub step: Step,
+    /// How much of it is done,
+    pub done: u64,
+    /// of how much.
+    pub of: u64,
+}
+
+/// A build to be done.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The snapshot.
+    pub rows: &'a dyn Rows,
+    /// What to build.
+    pub recipe: &'a Recipe,
+    /// The life of the store; see [`Identity::store`].
+    pub store: Uuid,
+    /// The store's sequence number at the snapshot.
+    pub sequence: u64,
+    /// Threads that may compute at once, at least one.
+    pub threads: usize,
+    /// Where the duration is read.
+    pub clock: &'a dyn Clock,
+    /// When to give up. It is heard within about a tenth of a second on 100,000 points; on more, a
+    /// single split of a tree takes in proportion longer.
+    pub stop: Stop<'a>,
+    /// Hears how far the build is.
+    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("recipe", &self.recipe)
+            .field("store", &self.store)
+            .field("sequence", &self.sequence)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Job<'_> {
+    /// Says how far the build is.
+    pub(super) fn report(&self, step: Step, done: u64, of: u64) {
+        (self.progress)(Progress { step, done, of });
+    }
+
+    /// An error when the build is to end.
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        if (self.stop)() {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Builds a segment over the live rows of the snapshot. One build at a time in a folder.
+///
+/// # Errors
+/// [`Error::Stopped`] when told to stop; else why it failed. Nothing is left of it in either case.
+pub fn build(dir: &Path, job: &Job<'_>) -> Result<Open, Error> {
+    fs_err::create_dir_all(dir)?;
+    let building = folder::begin(dir, job.sequence)?;
+    // Whatever a panic leaves half done is in the temporary folder, which goes.
+    let filled = catch_unwind(AssertUnwindSafe(|| fill(&building, job)));
+    let filled = filled.unwrap_or(Err(Error::Panicked {
+        during: "the build",
+    }));
+    let published = filled.and_then(|manifest| {
+        job.go_on()?;
+        job.report(Step::Publishing, 0, 1);
+        folder::publish(dir, &building, &manifest)
+    });
+    match published {
+        Ok(path) => {
+            job.report(Step::Publishing, 1, 1);
+            let identity = Identity {
+                store: job.store,
+                dimensions: job.rows.dimensions(),
+                distance: job.rows.distance(),
+            };
+            folder::open(&path, &identity)
+        },
+        Err(error) => {
+            // The first error is the one to tell; what cannot be removed now goes at the next start.
+            if let Err(left) = folder::remove_if_there(&building) {
+                tracing::warn!(error = %crate::fault::chain(&left), "index build left a folder");
+            }
+            Err(error)
+        },
+    }
+}
+
+/// Writes all files but the manifest.
+fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
+    let started = job.clock.now();
+    let Recipe::Arroy(parameters) = job.recipe;
+    let grown = arroy::grow(building, job, parameters)?;
+    let seal = folder::write_covered(building, &grown.covered)?;
+    let build_ms = job.clock.now().since(started).as_millis();
+    Ok(Manifest {
+        format: FORMAT,
+        sequence: job.sequence,
+        store: job.store,
+        dimensions: job.rows.dimensions(),
+        distance: job.rows.distance(),
+        rows: grown.covered.len(),
+        recipe: job.recipe.clone(),
+        build_ms: u64::try_from(build_ms).unwrap_or(u64::MAX),
+        recall: grown.recall,
+        layout: grown.layout,
+        files: vec![seal, grown.seal],
+    })
+}

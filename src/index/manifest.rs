@@ -1,0 +1,202 @@
+//! What a segment's folder says about itself.
+//!
+//! `manifest.json` is written last, so a folder that has one is whole. It carries a checksum of its
+//! own text, and the length and checksum of every other file.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Error, arroy};
+use crate::vector::Distance;
+
+/// The format that this program writes, and the only one that it reads. An index of another format
+/// is built again, not converted.
+pub(super) const FORMAT: u32 = 1;
+
+/// Bytes of a manifest: a few hundred a tree at most.
+const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// The kinds of index that a collection can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// No index: every search is exact.
+    Flat,
+    /// Random projection trees.
+    Arroy,
+}
+
+/// Bytes of vectors below which a scan answers in the time that trees would take, without their
+/// build and memory (measured: `docs/performance.md`).
+const FLAT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+impl Kind {
+    /// The kind for a shard whose collection names none.
+    pub fn choose(points: u64, dimensions: usize) -> Self {
+        if vector_bytes(points, dimensions) <= FLAT_BYTES_MAX {
+            Self::Flat
+        } else {
+            Self::Arroy
+        }
+    }
+
+    /// How to build an index of this kind with its usual parameters; `None` when there is nothing
+    /// to build.
+    pub fn recipe(self) -> Option<Recipe> {
+        match self {
+            Self::Flat => None,
+            Self::Arroy => Some(Recipe::Arroy(arroy::Parameters::default())),
+        }
+    }
+
+    /// The word in requests and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flat => "flat",
+            Self::Arroy => "arroy",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Flat, Self::Arroy]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Bytes of that many vectors.
+pub(super) fn vector_bytes(points: u64, dimensions: usize) -> u64 {
+    let dimensions = u64::try_from(dimensions).unwrap_or(u64::MAX);
+    points.saturating_mul(dimensions).saturating_mul(4)
+}
+
+/// A kind that is built, with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// Random projection trees.
+    Arroy(arroy::Parameters),
+}
+
+impl Recipe {
+    /// The kind of index that comes out.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Arroy(_) => Kind::Arroy,
+        }
+    }
+}
+
+/// Whose index it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The life of the store: rows of another one mean other vectors.
+    pub store: Uuid,
+    /// Components of each vector.
+    pub dimensions: usize,
+    /// How vectors are compared.
+    pub distance: Distance,
+}
+
+/// A segment, described.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The store's sequence number at the snapshot.
+    pub sequence: u64,
+    /// The store that the rows belong to.
+    pub store: Uuid,
+    /// Components of each vector.
+    pub dimensions: usize,
+    /// How vectors are compared.
+    pub distance: Distance,
+    /// How many rows are covered.
+    pub rows: u64,
+    /// How it was built.
+    pub recipe: Recipe,
+    /// How long the build took.
+    pub build_ms: u64,
+    /// The share of the ten nearest that it found, measured at the end of the build.
+    pub recall: f32,
+    /// What the trees' files hold, and where.
+    pub(super) layout: arroy::Layout,
+    /// The other files of the folder.
+    pub(super) files: Vec<FileSeal>,
+}
+
+/// What a file must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileSeal {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    /// XXH3, 64 bits, in hexadecimal.
+    pub(super) xxh3: String,
+}
+
+/// The file as it is on disk: the manifest's text and what checks it.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    xxh3: String,
+    #[serde(borrow)]
+    manifest: &'a RawValue,
+}
+
+/// A checksum as manifests spell it.
+pub(super) fn spelled(checksum: u64) -> String {
+    format!("{checksum:016x}")
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        let encode = || {
+            let manifest = serde_json::value::to_raw_value(self)?;
+            let xxh3 = spelled(xxh3_64(manifest.get().as_bytes()));
+            serde_json::to_vec(&Sealed {
+                xxh3,
+                manifest: &manifest,
+            })
+        };
+        encode().map_err(|error| Error::from(std::io::Error::from(error)))
+    }
+
+    /// The manifest in these bytes, when every one of them checks.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let damaged = |error: serde_json::Error| Error::corrupt(format!("its manifest: {error}"));
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(Error::corrupt("its manifest is too large"));
+        }
+        let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+        if spelled(xxh3_64(sealed.manifest.get().as_bytes())) != sealed.xxh3 {
+            return Err(Error::corrupt("its manifest's checksum"));
+        }
+        /// The one field that every format has.
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let versioned: Versioned = serde_json::from_str(sealed.manifest.get()).map_err(damaged)?;
+        if versioned.format != FORMAT {
+            return Err(Error::Foreign { what: "format" });
+        }
+        serde_json::from_str(sealed.manifest.get()).map_err(damaged)
+    }
+
+    /// Refuses an index that was built for something else.
+    pub(super) fn belongs(&self, identity: &Identity) -> Result<(), Error> {
+        let what = if self.store != identity.store {
+            "store"
+        } else if self.dimensions != identity.dimensions {
+            "dimensions"
+        } else if self.distance != identity.distance {
+            "distance"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Foreign { what })
+    }
+}
