@@ -81,10 +81,8 @@ pub fn available() -> Vec<Kernels> {
 /// Whether 512-bit registers are faster than 256-bit ones here. AMD's Zen 4 has them and works on
 /// their halves, and their loads cross cache lines twice as often: measured, they are slower.
 #[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "asking the processor who made it")]
 fn wide_registers_pay() -> bool {
-    // SAFETY: every x86-64 processor has the instruction and its leaf 0.
-    let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
+    let vendor = std::arch::x86_64::__cpuid(0);
     (vendor.ebx, vendor.edx, vendor.ecx) == (0x756e_6547, 0x4965_6e69, 0x6c65_746e)
 }
 

@@ -136,7 +136,7 @@ impl Forest {
         let mut queue = BinaryHeap::with_capacity(4 * self.trees.len() + 64);
         for (tree, parts) in self.trees.iter().enumerate() {
             queue.push(Next {
-                bound: f32::INFINITY,
+                bound: 0.0,
                 tree,
                 node: parts.tree.root(),
             });
@@ -239,7 +239,7 @@ impl<'a> Walk<'a> {
         let sides = [(left, -margin), (right, margin)];
         for (node, margin) in sides {
             self.queue.push(Next {
-                bound: margin.min(from.bound),
+                bound: from.bound - margin.min(0.0).powi(2),
                 tree: from.tree,
                 node,
             });

@@ -28,7 +28,12 @@ fn dev_with(manifest: &str, folder: &Path) -> (Option<i32>, String) {
     let file = folder.join("cluster.yaml");
     std::fs::write(&file, manifest).unwrap();
     let mut command = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
-    refused(command.arg(&file).arg("--data-dir").arg(folder.join("data")))
+    refused(
+        command
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(folder.join("data")),
+    )
 }
 
 #[test]
@@ -83,7 +88,10 @@ fn bad_settings_are_refused_together_with_64() {
             "vectorsphere: VECTORSPHERE_ETDC: is not a setting\n".to_owned()
         )
     );
-    assert_eq!(refused(&mut vectorsphere(&["dev", "--listne", "x"])).0, Some(64));
+    assert_eq!(
+        refused(&mut vectorsphere(&["dev", "--listne", "x"])).0,
+        Some(64)
+    );
     assert_eq!(refused(&mut vectorsphere(&["--version"])).0, Some(0));
 }
 
@@ -92,7 +100,10 @@ fn a_process_whose_parent_is_gone_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data");
     let mut orphan = vectorsphere(&["worker", "--name=w", "--etcd=http://127.0.0.1:1"]);
-    orphan.args(["--cluster=c", "--end-with-parent=1"]).arg("--data-dir").arg(&data_dir);
+    orphan
+        .args(["--cluster=c", "--end-with-parent=1"])
+        .arg("--data-dir")
+        .arg(&data_dir);
     let (code, said) = refused(&mut orphan);
     assert_eq!(code, Some(1));
     assert!(said.contains("the parent process is gone"), "{said}");
@@ -132,7 +143,10 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
             let status = status(&cluster, &component["http_address"], path).await;
             assert_eq!(status, 200, "{component} {path}");
         }
-        let log = folder.path().join("logs").join(format!("{}.log", component["name"].as_str().unwrap()));
+        let log = folder
+            .path()
+            .join("logs")
+            .join(format!("{}.log", component["name"].as_str().unwrap()));
         assert!(std::fs::metadata(log).unwrap().len() > 0);
     }
     for role in ["gateway", "master", "worker"] {
@@ -140,10 +154,20 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
         kill(before);
         cluster.replaced(role, before).await;
     }
-    wait_for("the gateway is ready again", Duration::from_secs(30), || async {
-        let answer = cluster.http.get(format!("{}/readyz", cluster.url)).send().await;
-        answer.is_ok_and(|answer| answer.status() == 200).then_some(())
-    })
+    wait_for(
+        "the gateway is ready again",
+        Duration::from_secs(30),
+        || async {
+            let answer = cluster
+                .http
+                .get(format!("{}/readyz", cluster.url))
+                .send()
+                .await;
+            answer
+                .is_ok_and(|answer| answer.status() == 200)
+                .then_some(())
+        },
+    )
     .await;
     let second = endpoints(folder.path());
     assert_eq!(second["etcd"], first["etcd"]);
@@ -179,7 +203,12 @@ fn dev_tells_what_has_no_effect_and_where_etcd_is() {
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, hibernated).unwrap();
     let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
-    let output = dev.arg(&file).arg("--data-dir").arg(folder.path()).output().unwrap();
+    let output = dev
+        .arg(&file)
+        .arg("--data-dir")
+        .arg(folder.path())
+        .output()
+        .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     for line in [
