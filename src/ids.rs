@@ -1,4 +1,5 @@
-//! The names and numbers that everything else speaks in. Each is checked once, when it is made.
+//! The names and numbers that everything else speaks in. Each is checked once, when it is made, so
+//! that whoever holds one needs not to ask again.
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,6 +3,11 @@
 //! One crate, one binary. Modules stand in reading order, by layer; a module uses its own layer's
 //! words and lower layers only (`tests/it/tidy/layers.rs` checks it). `ARCHITECTURE.md` is the map.
 
+#![cfg_attr(
+    test,
+    expect(clippy::as_conversions, reason = "numbers of tests are small")
+)]
+
 // Layer 0: words. No I/O, no async runtime.
 pub mod clock;
 pub mod crd;

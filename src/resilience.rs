@@ -1,3 +1,4 @@
-//! How calls to others are tried again. Pure: what to wait for is decided here, waited for elsewhere.
+//! How calls to others are tried again. Pure: how long to wait is decided here, and the waiting is
+//! done where the call is made.
 
 pub mod backoff;

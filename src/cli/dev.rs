@@ -1,4 +1,4 @@
-//! `vectorsphere dev`.
+//! `vectorsphere dev`: a whole cluster on this machine, from a manifest.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Tells where everything is: in `endpoints.json`, and on standard output when the cluster is ready.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -89,7 +89,7 @@ impl Announcer {
         !self.is_ready || self.seats.iter().any(starts)
     }
 
-    fn take(&mut self, news: News, data_dir: &PathBuf) {
+    fn take(&mut self, news: News, data_dir: &Path) {
         let (number, pid) = match news {
             News::Started(number, pid) => (number, Some(pid)),
             News::Ended(number) => (number, None),
@@ -103,7 +103,7 @@ impl Announcer {
         }
     }
 
-    async fn look(&mut self, data_dir: &PathBuf) {
+    async fn look(&mut self, data_dir: &Path) {
         let mut is_news = false;
         for seat in &mut self.seats {
             if seat.pid.is_none() || seat.card.is_some() {
@@ -131,7 +131,7 @@ impl Announcer {
         Some(seat.card.as_ref()?.http_address.clone())
     }
 
-    fn write(&mut self, data_dir: &PathBuf) {
+    fn write(&mut self, data_dir: &Path) {
         let cards = self.seats.iter().filter_map(|seat| seat.card.clone());
         self.endpoints.components = cards.collect();
         if let Err(error) = self.endpoints.write(data_dir) {

@@ -48,6 +48,9 @@ impl Default for Kv {
     }
 }
 
+/// The two ends of a range of keys.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// Keys `key`, or `key..end`; an end of one zero byte has no bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
@@ -71,7 +74,7 @@ impl Range {
         }
     }
 
-    fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    fn bounds(&self) -> Option<Bounds<'_>> {
         let start = Bound::Included(self.key.as_slice());
         match self.end.as_slice() {
             [] => Some((start, start)),

@@ -112,9 +112,8 @@ fn again(shard: &Shard<'_>, built: &Built<'_>) -> Option<Reason> {
     let dead = built.covered.saturating_sub(built.covered_live);
     let quiet = shard.quiet >= QUIET && shard.live > 0;
     let part = |of: u64| of.saturating_mul(PART) >= built.covered;
-    if fresh_bytes >= URGENT_BYTES && fresh >= built.covered {
-        Some(Reason::Fresh)
-    } else if quiet && fresh_bytes >= FRESH_BYTES && part(fresh) {
+    let urgent = fresh_bytes >= URGENT_BYTES && fresh >= built.covered;
+    if urgent || (quiet && fresh_bytes >= FRESH_BYTES && part(fresh)) {
         Some(Reason::Fresh)
     } else if quiet && dead > 0 && part(dead) {
         Some(Reason::Dead)

@@ -138,7 +138,7 @@ impl AdminService for Admin {
         &self,
         _request: Request<proto::GetClusterStateRequest>,
     ) -> Result<Response<proto::GetClusterStateResponse>, Status> {
-        Ok(Response::new(self.state.gather().await))
+        Ok(Response::new(Box::pin(self.state.gather()).await))
     }
 
     async fn create_collection(

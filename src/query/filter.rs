@@ -159,7 +159,6 @@ impl FieldTest {
 
 impl Scalar {
     /// Whether a payload value is this. A number equals a whole number however it is written.
-    #[expect(clippy::float_cmp, reason = "the very number is asked for")]
     pub fn equals(&self, value: &Value) -> bool {
         match self {
             Self::Keyword(text) => value.as_str() == Some(text),

@@ -100,10 +100,8 @@ fn copy(from: &Value, into: &mut Value, way: &[Step]) {
             copy(inner, slot(into, key, blank), way);
         },
         (Step::Each, Value::Array(elements)) => {
-            if !into
-                .as_array()
-                .is_some_and(|places| places.len() == elements.len())
-            {
+            let places = into.as_array().map(Vec::len);
+            if places != Some(elements.len()) {
                 *into = Value::Array(vec![Value::Null; elements.len()]);
             }
             if let Value::Array(places) = into {

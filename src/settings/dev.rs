@@ -1,4 +1,4 @@
-//! What `dev` is told.
+//! What `dev` is told: the manifest, the folder of its data, and the address of its gateway.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

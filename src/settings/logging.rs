@@ -1,4 +1,4 @@
-//! How a process logs.
+//! How a process logs: which events, and as text or as JSON.
 
 use tracing_subscriber::EnvFilter;
 

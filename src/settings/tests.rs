@@ -185,7 +185,7 @@ fn etcd_has_one_to_nine_members() {
     ] {
         assert_eq!(faults(etcd(wrong)).len(), 1, "{wrong}");
     }
-    assert_eq!(faults(etcd(&vec!["http://a:1"; 10].join(","))).len(), 1);
+    assert_eq!(faults(etcd(&["http://a:1"; 10].join(","))).len(), 1);
 }
 
 #[test]

@@ -249,7 +249,7 @@ mod tests {
     fn blocks_fill_their_pages() {
         for (dimensions, rows, bytes) in [
             (4, 248, 3_968),
-            (384, 8, 12_288 - 0),
+            (384, 8, 12_288),
             (768, 0, 0),
             (1_024, 0, 0),
             (1_536, 0, 0),

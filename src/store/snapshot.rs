@@ -116,7 +116,10 @@ impl Snapshot {
             selector => selector.apply(payload_of(self.tables(), txn, row)?),
         };
         let vector = if with_vector {
-            let vector = self.vector(row);
+            // Not `self.vector`, which would wait for the lock that `txn` comes from.
+            let (block, at) = self.environment.blocks.place(row);
+            let block = block_of(self.tables(), txn, block);
+            let vector = block.get(at..at + self.environment.blocks.dimensions);
             Some(
                 vector
                     .ok_or_else(|| Error::Corrupt("a row without a vector".to_owned()))?

@@ -374,7 +374,9 @@ fn rows_that_an_index_covers_are_not_used_again() {
             .unwrap()
             .0
     };
-    (0..4).for_each(|id| drop(upsert(id).unwrap()));
+    (0..4).for_each(|id| {
+        upsert(id).unwrap();
+    });
     let covered: RoaringBitmap = [row(0), row(1)].into_iter().collect();
     upsert(0).unwrap();
     upsert(2).unwrap();

@@ -144,14 +144,15 @@ mod tests {
     #[test]
     fn what_is_counted_is_rendered_under_its_name_and_labels() {
         let clock = Arc::new(ManualClock::default());
-        let metrics = Metrics::new("worker", Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let metrics = Metrics::new("worker", shared);
         let outcome = Outcome::Failed(Kind::NotFound);
         let query = Count::GatewayRequests {
             operation: "query",
             outcome,
         };
         metrics.count(query).inc();
-        metrics.clone().count(query).inc_by(2);
+        metrics.count(query).inc_by(2);
         metrics.level(Level::WorkerShards).set(7);
         let stopwatch = metrics.start(Timing::WorkerSearch);
         clock.advance(Duration::from_millis(20));

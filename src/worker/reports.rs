@@ -9,7 +9,7 @@ use crate::ids::ShardId;
 use crate::rpc::{convert, proto};
 
 /// A report of every shard on the disk, and of those that should be.
-pub(super) async fn gather(host: &Host) -> Vec<proto::ShardReport> {
+pub(super) fn gather(host: &Host) -> Vec<proto::ShardReport> {
     let mut reports = Vec::new();
     let places = host.all_places();
     for (shard, place) in &places {

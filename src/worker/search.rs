@@ -9,6 +9,7 @@ use crate::index::{self, Ask};
 use crate::query::{Filter, PayloadSelector, ScoredPoint};
 use crate::rows::Rows;
 use crate::store::Snapshot;
+use std::sync::Arc;
 
 /// One search.
 #[derive(Debug)]
@@ -55,7 +56,10 @@ pub(super) fn search(
         stop: &stop,
     };
     let segment = hosted.segment();
-    let segments: Vec<_> = segment.iter().map(|open| open.segment.clone()).collect();
+    let segments: Vec<_> = segment
+        .iter()
+        .map(|open| Arc::clone(&open.segment))
+        .collect();
     let answer = index::search(&segments, snapshot, &asked.vector, &ask)?;
     for (sequence, error) in &answer.failed {
         if matches!(

@@ -250,7 +250,7 @@ impl ShardService for Service {
         _request: Request<proto::ShardsRequest>,
     ) -> Result<Response<proto::ShardsResponse>, Status> {
         Ok(Response::new(proto::ShardsResponse {
-            shards: reports::gather(&self.host).await,
+            shards: reports::gather(&self.host),
         }))
     }
 }

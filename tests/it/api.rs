@@ -7,6 +7,7 @@
 
 mod answers;
 mod double;
+mod failures;
 mod gate;
 mod refusals;
 mod requests;

@@ -1,3 +1,5 @@
+//! What the supervisor decides, on a clock that the test moves.
+
 use super::*;
 use crate::clock::{Clock, ManualClock};
 

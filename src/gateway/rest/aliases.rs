@@ -14,13 +14,11 @@ use crate::ids::CollectionName;
 use crate::query::{Alias, AliasAction};
 
 /// `GET /aliases`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn all(api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
     list(&api.cluster.aliases()?)
 }
 
 /// `GET /collections/{collection}/aliases`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn of_collection(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let named = call.collection()?;
     api.cluster.shape(&named)?;
@@ -48,6 +46,7 @@ struct UpdateBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the names of the public API")]
 enum ActionBody {
     CreateAlias {
         collection_name: String,

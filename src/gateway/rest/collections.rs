@@ -16,7 +16,6 @@ use crate::gateway::Error;
 use crate::query::{FieldPath, NewCollection};
 
 /// `GET /collections`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn list(api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
     let names = api.cluster.collections()?;
     let collections: Vec<Value> = names
@@ -34,7 +33,6 @@ pub(super) async fn get(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
 }
 
 /// `GET /collections/{collection}/exists`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn exists(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let exists = match api.cluster.shape(&call.collection()?) {
         Ok(_shape) => true,

@@ -7,6 +7,7 @@ use crate::gateway::Error;
 use crate::security::{Action, Resource};
 
 /// Adds them.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn add_to(table: &mut Table) {
     use Action::{Manage, Observe, Read, Write};
     use Resource::{Cluster, Collection, Points, Process};

@@ -13,7 +13,6 @@ use crate::gateway::Error;
 const API_VERSION: &str = "1.19.0";
 
 /// `GET /`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn root(_api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
     Ok(Answer::bare(&json!({
         "title": "VectorSphere",
@@ -23,13 +22,11 @@ pub(super) async fn root(_api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
 }
 
 /// `GET /healthz`
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn healthz(_api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
     Ok(Answer::text("healthz check passed"))
 }
 
 /// `GET /cluster`: there are no peers of the kind that is asked for.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn cluster(_api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
     Answer::of(&json!({"status": "disabled"}))
 }

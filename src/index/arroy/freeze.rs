@@ -100,7 +100,7 @@ impl Library<'_> {
         match value.and_then(|value| value.split_first()) {
             Some((&DESCENDANTS, rows)) => {
                 let rows = RoaringBitmap::deserialize_from(rows)
-                    .map_err(|_| unsound("the rows of a leaf"))?;
+                    .map_err(|_malformed| unsound("the rows of a leaf"))?;
                 frozen.leaf(rows)
             },
             Some((&SPLIT, rest)) => {

@@ -176,7 +176,7 @@ fn found_after(
 /// After how many rows the first `k` neighbours turned up, where one that is as near as the `k`th is
 /// as good as it.
 fn wanted(found: &[Neighbour], k: usize) -> Vec<u64> {
-    let last = found.get(k.saturating_sub(1)).or(found.last());
+    let last = found.get(k.saturating_sub(1)).or_else(|| found.last());
     let Some(last) = last.map(|neighbour| neighbour.score) else {
         return Vec::new();
     };

@@ -7,7 +7,7 @@ use vectorsphere::fault::Kind;
 use super::double::{Served, served};
 
 /// Sends every body and compares status and text; nothing may reach the double.
-async fn check(served: &Served, cases: &[(&str, &str, &str, u16, &str)]) {
+pub(super) async fn check(served: &Served, cases: &[(&str, &str, &str, u16, &str)]) {
     for (method, path, body, status, text) in cases {
         let path = format!("/collections/{path}");
         let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -454,7 +454,6 @@ async fn writes_that_make_no_sense_are_refused() {
         ("POST", "plain/points/payload/delete", r#"{"keys": [1], "points": [1]}"#, 400, FORMAT),
         ("POST", "plain/points/payload/clear", "{}", 400, FORMAT),
         ("PUT", "..%2f..", "{}", 422, name),
-        ("PUT", "%2e%2e", r#"{"vectors": {"size": 4, "distance": "Dot"}}"#, 422, name),
         ("PUT", "a%00b", "{}", 422, name),
         ("GET", "%ff", "", 422, "path"),
         ("PUT", &long, "{}", 422, name),
@@ -479,86 +478,4 @@ async fn writes_that_make_no_sense_are_refused() {
         ("POST", "plain/points/delete?ordering=wild", r#"{"points": [1]}"#, 400, "ordering"),
         ("POST", "plain/points/count?consistency=0", "{}", 400, "consistency"),
     ]).await;
-}
-
-#[tokio::test]
-async fn what_is_not_built_says_so_by_name() {
-    let served = served(None).await;
-    let vectors = r#""vectors": {"size": 4, "distance": "Dot"}"#;
-    let put = |rest: &str| format!("{{{vectors}, {rest}}}");
-    let (copies, sparse) = (
-        put(r#""replication_factor": 2"#),
-        put(r#""sparse_vectors": {"s": {}}"#),
-    );
-    let custom = put(r#""sharding_method": "custom""#);
-    let q = "plain/points/query";
-    check(&served, &[
-        ("PUT", "new", &copies, 501, "replication_factor above 1"),
-        ("PUT", "new", &sparse, 501, "sparse vectors"),
-        ("PUT", "new", &custom, 501, "custom sharding"),
-        ("PUT", "new", "{}", 501, "without vectors"),
-        ("PUT", "new", r#"{"vectors": {"a": {"size": 1, "distance": "Dot"}, "b": {"size": 1, "distance": "Dot"}}}"#, 501, "several vectors"),
-        ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "multivector_config": {}}}"#, 501, "multivectors"),
-        ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "datatype": "uint8"}}"#, 501, "datatype"),
-        ("PUT", "plain/index", r#"{"field_name": "a", "field_schema": "geo"}"#, 501, "payload index `geo`"),
-        ("PUT", "plain/index", r#"{"field_name": "a"}"#, 501, "guessed"),
-        ("POST", q, r#"{"query": {"recommend": {"positive": [1]}}}"#, 501, "recommend"),
-        ("POST", q, r#"{"query": {"fusion": "rrf"}, "prefetch": [{}]}"#, 501, "prefetch"),
-        ("POST", q, r#"{"query": {"fusion": "rrf"}}"#, 501, "fusion"),
-        ("POST", q, r#"{"query": {"nearest": [1, 2, 3, 4], "mmr": {"diversity": 1}}}"#, 501, "mmr"),
-        ("POST", q, r#"{"query": {"nearest": {"indices": [1], "values": [1]}}}"#, 501, "sparse vectors"),
-        ("POST", q, r#"{"query": {"text": "a", "model": "b"}}"#, 501, "inference"),
-        ("POST", q, r#"{"query": [[1, 2, 3, 4]]}"#, 501, "multivectors"),
-        ("POST", q, r#"{"query": {"sample": "random"}}"#, 501, "sample"),
-        ("POST", q, r#"{"lookup_from": {"collection": "x"}}"#, 501, "lookup_from"),
-        ("POST", q, r#"{"filter": {"must": {"key": "a", "geo_radius": {}}}}"#, 501, "geo_radius"),
-        ("POST", q, r#"{"filter": {"must": {"key": "a", "match": {"text": "x"}}}}"#, 501, "match text"),
-        ("POST", "plain/points/scroll", r#"{"order_by": "a"}"#, 501, "order_by"),
-        ("POST", "plain/points/query/groups", "{}", 501, "query groups is not built yet"),
-        ("PUT", "plain/points/vectors", "{}", 501, "updating vectors is not built yet"),
-        ("POST", "plain/points/vectors/delete", "{}", 501, "deleting vectors is not built yet"),
-        ("POST", "plain/points/batch", "{}", 501, "batch updates is not built yet"),
-        ("POST", "plain/facet", "{}", 501, "facet is not built yet"),
-        ("POST", "plain/snapshots", "", 501, "snapshots is not built yet"),
-        ("GET", "plain/cluster", "", 501, "collection cluster info is not built yet"),
-    ]).await;
-}
-
-#[tokio::test]
-async fn failures_behind_the_gateway_keep_their_kind_and_name_the_shard() {
-    let served = served(None).await;
-    let path = "/collections/plain/points/query";
-    for (kind, code, status, retry) in [
-        (Kind::InvalidInput, "x", 400, false),
-        (Kind::NotFound, "x", 404, false),
-        (Kind::AlreadyExists, "x", 409, false),
-        (Kind::Conflict, "x", 409, false),
-        (Kind::Unavailable, "x", 503, true),
-        (Kind::Timeout, "x", 504, false),
-        (Kind::Exhausted, "store.queue_full", 429, true),
-        (Kind::Exhausted, "store.disk_full", 507, false),
-        (Kind::Exhausted, "store.map_full", 507, false),
-        (Kind::UnknownOutcome, "x", 502, false),
-        (Kind::Unimplemented, "x", 501, false),
-        (Kind::Corrupt, "x", 500, false),
-        (Kind::Internal, "x", 500, false),
-    ] {
-        *served.double.failure.lock().unwrap() = Some((kind, code));
-        let request = served
-            .client
-            .post(served.url(path))
-            .body(r#"{"query": [1, 2, 3, 4]}"#);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{kind:?}");
-        assert_eq!(
-            answer.headers().contains_key("retry-after"),
-            retry,
-            "{kind:?}"
-        );
-        let answer: Value = answer.json().await.unwrap();
-        let error = answer["status"]["error"].as_str().unwrap();
-        assert!(error.ends_with("shard 1 on worker-0: it failed"), "{error}");
-        let known = json!({"status": {"error": error}, "time": answer["time"]});
-        assert_eq!(answer, known);
-    }
 }

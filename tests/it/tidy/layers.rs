@@ -55,7 +55,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("etcd_client", &["coordination", "embedded_etcd"]),
     ("heed", &["store", "index"]),
     ("kube", &["crd"]),
-    ("prost", &["rpc"]),
+    ("prost", &["rpc", "embedded_etcd"]),
     ("tonic_prost", &["rpc"]),
     ("clap", &["cli", "settings"]),
     ("anyhow", &["cli"]),
