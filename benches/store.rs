@@ -10,7 +10,6 @@
     clippy::print_stdout,
     reason = "a bench prints, and stops at the first surprise"
 )]
-#![expect(missing_docs, reason = "a binary")]
 
 use std::time::Duration;
 

@@ -132,7 +132,7 @@ impl RotatedFile {
             Ok(()) => {
                 self.len = self
                     .len
-                    .saturating_add(u64::try_from(bytes.len()).unwrap_or(0))
+                    .saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
             },
             Err(error) => self.give_up(&error),
         }
@@ -212,7 +212,7 @@ mod tests {
         output.push_str(&"x".repeat(LINE_BYTES_MAX + CHUNK_BYTES * 3));
         let mut lines = Vec::new();
         copy_to(output.as_bytes(), file, &mut |line: &[u8]| {
-            lines.push(line.to_vec())
+            lines.push(line.to_vec());
         })
         .await;
         assert_eq!(lines.len(), 20_001);

@@ -62,7 +62,7 @@ impl StopRequests {
                 }
                 // A thread that broke off says nothing about the input.
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             _ = self.terminate.recv() => Reason::Signal,

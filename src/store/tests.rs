@@ -122,13 +122,13 @@ fn apply_to_model(model: &mut Model, sequence: Sequence, operation: &Operation) 
         } => {
             let members = read(payload).as_object().unwrap().clone();
             change(on, &|payload| {
-                payload.as_object_mut().unwrap().extend(members.clone())
+                payload.as_object_mut().unwrap().extend(members.clone());
             });
         },
         Operation::OverwritePayload { payload, on } => change(on, &|old| *old = read(payload)),
         Operation::DeletePayload { keys, on } => {
             change(on, &|payload| {
-                keys.iter().for_each(|key| key.remove(payload))
+                keys.iter().for_each(|key| key.remove(payload));
             });
         },
         Operation::ClearPayload(on) => change(on, &|payload| *payload = json!({})),

@@ -3,6 +3,10 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
     reason = "a test fails by panicking, and lints do not see helpers of tests as tests"
 )]
 

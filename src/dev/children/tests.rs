@@ -59,7 +59,7 @@ fn scene(scripts: Vec<(Role, String)>) -> Scene {
 
 async fn requests(asked: &mut mpsc::Receiver<()>) {
     if asked.recv().await.is_none() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

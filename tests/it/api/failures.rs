@@ -1,10 +1,9 @@
 //! What is not built, and what fails behind the gateway, says so.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use vectorsphere::fault::Kind;
 
-use super::double::{Served, served};
+use super::double::served;
 use super::refusals::check;
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! What is refused, with which status and text, and that nothing of it goes on.
 
 use reqwest::Method;
-use serde_json::{Value, json};
-use vectorsphere::fault::Kind;
+use serde_json::Value;
 
 use super::double::{Served, served};
 

@@ -153,7 +153,7 @@ fn absence_fault(here: &Module, path: &str, used: &Spelled) -> Option<String> {
     let of_layer = ABSENT.iter().filter(|(layer, _what)| *layer == here.layer);
     let mut absent = of_layer.flat_map(|(_layer, what)| what.iter());
     let what = absent.find(|what| used.starts_with(what))?;
-    let excepted = EXCEPTIONS.iter().any(|is| *is == (path, *what));
+    let excepted = EXCEPTIONS.contains(&(path, *what));
     (!excepted).then(|| format!("layer {} has no {what}", here.layer))
 }
 
