@@ -125,7 +125,7 @@ impl Fault for Error {
 /// # Errors
 /// [`Error`]; nothing runs any more then.
 pub async fn run(
-    settings: Dev,
+    mut settings: Dev,
     stop: &mut StopRequests,
     (clock, entropy): (Arc<dyn Clock>, Arc<Entropy>),
 ) -> Result<(), Error> {
@@ -139,7 +139,7 @@ pub async fn run(
     if prepared.components.is_empty() {
         return Ok(());
     }
-    check_free(settings.listen, clock.as_ref()).await?;
+    settings.listen = check_free(settings.listen, clock.as_ref()).await?;
     Endpoints::remove(folder.path()).map_err(Error::Files)?;
     fs::create_dir_all(folder.path().join(LOG_FOLDER)).map_err(Error::Files)?;
 
@@ -180,13 +180,14 @@ pub async fn run(
     Endpoints::remove(folder.path()).map_err(Error::Files)
 }
 
-/// Refuses at once what would otherwise be the first gateway's endless trouble. The gateway of a run
-/// that was just killed is waited for.
-async fn check_free(address: SocketAddr, clock: &dyn Clock) -> Result<(), Error> {
+/// The address of the first gateway, for as long as this runs: port 0 becomes a port that is free, so
+/// that a gateway that is started again listens where its clients look for it. Refuses at once what
+/// would otherwise be its endless trouble. The gateway of a run that was just killed is waited for.
+async fn check_free(address: SocketAddr, clock: &dyn Clock) -> Result<SocketAddr, Error> {
     let give_up = clock.now() + PORT_PATIENCE;
     loop {
-        match TcpListener::bind(address) {
-            Ok(_closed_again) => return Ok(()),
+        match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+            Ok(free) => return Ok(free),
             Err(_) if clock.now() < give_up => tokio::time::sleep(PORT_RETRY_INTERVAL).await,
             Err(source) => return Err(Error::Listen { address, source }),
         }

@@ -68,7 +68,7 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn every_fault_is_named_at_once() {
-    let bad = "--name Worker_0 --etcd https://a:1 --prefix vectorsphere/ --namespace -x \
+    let bad = "--name Worker_0 --etcd https://a:1 --prefix vectorsphere/ --namespace=-x \
                --listen nowhere --rpc-listen 10.0.0.1:1 --tls-cert c --tls-ca f --threads 0 \
                --environments-open-max many --map-bytes 2Gi --map-bytes-max 1Gi \
                --log-format xml --log a=b=c --end-with-parent=me";
@@ -136,7 +136,7 @@ fn an_empty_value_is_none() {
 #[test]
 fn sizes_take_units_and_stay_in_their_range() {
     let size =
-        |text: &str| worker(&format!("{NEEDED} --map-bytes {text}")).map(|worker| worker.map_bytes);
+        |text: &str| worker(&format!("{NEEDED} --map-bytes={text}")).map(|worker| worker.map_bytes);
     assert_eq!(size("2Mi").unwrap(), 2 << 20);
     assert_eq!(size("1048576").unwrap(), 1 << 20);
     for wrong in [
