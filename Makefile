@@ -2,7 +2,7 @@
 
 ARGS ?=
 
-.PHONY: help setup build dev check test test-long docs gen image-root bench
+.PHONY: help setup build dev check test test-long docs gen image-root bench bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,9 @@ docs: setup ## the documentation of the code
 
 bench: setup ## benches: ratios against a named baseline in the same run
 	cargo bench
+
+bench-laptop: build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
+	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 gen: build ## write the generated files anew
 	UPDATE_GENERATED=1 cargo test --release --test it generated

@@ -31,6 +31,7 @@ use crate::rpc::proto::admin_service_server::AdminServiceServer;
 use crate::rpc::proto::router_service_server::RouterServiceServer;
 use crate::rpc::{self, Channels};
 use crate::tasks::Tasks;
+use crate::telemetry::{Level, Metrics};
 
 use collections::Collections;
 
@@ -60,6 +61,8 @@ pub struct Parts {
     pub entropy: Arc<Entropy>,
     /// What it spawns.
     pub tasks: Tasks,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Starts serving on the listener. Returns at once; ends with the tasks.
@@ -79,6 +82,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         clock,
         entropy,
         tasks,
+        metrics,
     } = parts;
     let fan_out = FanOut::new(
         maps.clone(),
@@ -110,6 +114,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         election: Arc::clone(&election),
         state,
         tasks: tasks.clone(),
+        metrics: metrics.clone(),
     };
     let route = route_api::Route {
         maps,
@@ -128,15 +133,27 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
     );
     rpc::server::serve(listener, routes, &tasks)?;
     let stop = tasks.clone();
-    tasks.spawn("collection-repair", repair(collections, election, stop));
+    let repairing = repair(collections, election, metrics, stop);
+    tasks.spawn("collection-repair", repairing);
     Ok(())
 }
 
 /// Finishes or takes back, while this master leads, what an earlier leader left half done.
-async fn repair(collections: Arc<Collections>, election: Arc<Election>, tasks: Tasks) {
+async fn repair(
+    collections: Arc<Collections>,
+    election: Arc<Election>,
+    metrics: Metrics,
+    tasks: Tasks,
+) {
     let mut leadership = election.leadership();
+    let level = metrics.level(Level::MasterTerm);
     loop {
         let now = leadership.borrow_and_update().clone();
+        let term = match &now {
+            Leadership::Leader { term } => term.0,
+            Leadership::Follower { .. } | Leadership::Unknown => 0,
+        };
+        level.set(term);
         if let Leadership::Leader { term } = now {
             collections.repair(term).await;
         }

@@ -27,6 +27,7 @@ use crate::limits::RPC_MESSAGE_BYTES_MAX;
 use crate::rpc;
 use crate::rpc::proto::shard_service_server::ShardServiceServer;
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 
 pub use host::{Error, Limits};
 
@@ -53,6 +54,8 @@ pub struct Parts {
     pub entropy: Arc<Entropy>,
     /// What it spawns.
     pub tasks: Tasks,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Starts serving on the listener. Returns when the worker is ready; ends with the tasks.

@@ -52,7 +52,12 @@ async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
         clock: Arc::clone(&member.clock),
         entropy: Arc::clone(&member.entropy),
     });
-    let api = Api::new(cluster, Arc::clone(&member.clock), member.serving.clone());
+    let api = Api::new(
+        cluster,
+        Arc::clone(&member.clock),
+        member.serving.clone(),
+        member.metrics.clone(),
+    );
     let (router, _rules) = api.router(&member.probes(), member.gate.clone());
     probes::serve(listener, router, member.tls.clone(), &member.serving)?;
     let listed = member.listed(&maps.collections).await

@@ -65,6 +65,7 @@ async fn work(shell: Shell, settings: Master) -> anyhow::Result<()> {
         clock: Arc::clone(&member.clock),
         entropy: Arc::clone(&member.entropy),
         tasks: member.serving.clone(),
+        metrics: member.metrics.clone(),
     };
     master::start(parts, rpc_listener)?;
     let listed = member.listed(&maps.collections).await

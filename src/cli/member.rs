@@ -6,6 +6,7 @@
 //! not ready, out of the registry as draining, the requests it has are finished within a bound, and
 //! last its session, so that everything that hangs on it vanishes at once.
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::router::Maps;
 use crate::security::{ApiKeys, Gate, check_listen, tls};
 use crate::settings::Process;
 use crate::tasks::Tasks;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Count, Level, Metrics};
 
 const ETCD_RETRY_FIRST: Duration = Duration::from_millis(50);
 const ETCD_RETRY_MOST: Duration = Duration::from_secs(2);
@@ -57,9 +58,9 @@ pub(super) struct Member {
     pub(super) staying: Tasks,
     pub(super) gate: Gate,
     pub(super) tls: tls::Handle,
+    pub(super) metrics: Metrics,
     settings: Process,
     readiness: Arc<Mutex<Readiness>>,
-    metrics: Metrics,
     /// Told to stop by the shell.
     shell: Tasks,
 }
@@ -125,6 +126,8 @@ impl Member {
     }
 
     pub(super) fn set_readiness(&self, readiness: Readiness) {
+        let ready = i64::from(matches!(readiness, Readiness::Ready));
+        self.metrics.level(Level::ProcessReady).set(ready);
         *self
             .readiness
             .lock()
@@ -168,12 +171,32 @@ impl Member {
             Arc::clone(&self.entropy),
             &self.staying,
         );
+        self.staying
+            .spawn("count-lost-sessions", self.count_lost(&session));
         Ok(Some(Place {
             etcd,
             keys,
             cluster_uid,
             session,
         }))
+    }
+
+    /// Counts the sessions that are lost, for as long as there are any.
+    fn count_lost(&self, session: &Session) -> impl Future<Output = ()> + Send + 'static {
+        let (mut standing, tasks) = (session.standing(), self.staying.clone());
+        let lost = self.metrics.count(Count::CoordinationSessionsLost);
+        async move {
+            loop {
+                let held = standing.borrow_and_update().held();
+                tokio::select! {
+                    changed = standing.changed() => if changed.is_err() { return },
+                    () = tasks.stopping() => return,
+                }
+                if held.is_some() && standing.borrow().held() != held {
+                    lost.inc();
+                }
+            }
+        }
     }
 
     /// A mirror of a prefix.

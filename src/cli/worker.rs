@@ -61,6 +61,7 @@ async fn work(shell: Shell, settings: Worker) -> anyhow::Result<()> {
         clock: Arc::clone(&member.clock),
         entropy: Arc::clone(&member.entropy),
         tasks: member.serving.clone(),
+        metrics: member.metrics.clone(),
     };
     worker::start(parts, rpc_listener)?;
     let registration = member.register(&place);

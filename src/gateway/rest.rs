@@ -35,6 +35,7 @@ use crate::probes::routes::Request;
 use crate::probes::{Probes, Routes, Rule, Trouble};
 use crate::security::{Action, Gate, Resource};
 use crate::tasks::Tasks;
+use crate::telemetry::{Count, Metrics, Outcome, Timing};
 
 /// How much longer than its deadline a request may run: what is behind knows better why it is late.
 const GRACE: Duration = Duration::from_millis(500);
@@ -44,6 +45,7 @@ pub struct Api {
     cluster: Arc<dyn Cluster>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    metrics: Metrics,
     /// Room for bodies that are read and not yet parsed, in [`call::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -56,12 +58,18 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The public API of a cluster.
-    pub fn new(cluster: Arc<dyn Cluster>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+    pub fn new(
+        cluster: Arc<dyn Cluster>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(call::ROOM_UNITS));
         Self {
             cluster,
             clock,
             tasks,
+            metrics,
             room,
         }
     }
@@ -93,25 +101,30 @@ struct Table {
 }
 
 impl Table {
-    fn add<H, F>(&mut self, route: (Method, &'static str), rule: (Action, Resource), handler: H)
-    where
+    fn add<H, F>(
+        &mut self,
+        (method, path, operation): (Method, &'static str, &'static str),
+        rule: (Action, Resource),
+        handler: H,
+    ) where
         H: Fn(Arc<Api>, Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Answer, Error>> + Send + 'static,
     {
         let api = Arc::clone(&self.api);
-        self.routes.add(route, rule, move |request| {
+        self.routes.add((method, path), rule, move |request| {
             let (api, handler) = (Arc::clone(&api), handler.clone());
-            async move { run(api, handler, request).await }
+            async move { run(api, operation, handler, request).await }
         });
     }
 }
 
-async fn run<H, F>(api: Arc<Api>, handler: H, request: Request) -> Response
+async fn run<H, F>(api: Arc<Api>, operation: &'static str, handler: H, request: Request) -> Response
 where
     H: Fn(Arc<Api>, Call) -> F,
     F: Future<Output = Result<Answer, Error>>,
 {
     let started = api.clock.now();
+    let stopwatch = api.metrics.start(Timing::GatewayRequest { operation });
     let outcome = match Call::new(request, started).await {
         Ok(call) => {
             let limit = call.timeout();
@@ -122,7 +135,16 @@ where
         },
         Err(error) => Err(error),
     };
-    let took = api.clock.now().since(started);
+    let took = stopwatch.stop();
+    let ended = match &outcome {
+        Ok(_answer) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.kind()),
+    };
+    let requests = Count::GatewayRequests {
+        operation,
+        outcome: ended,
+    };
+    api.metrics.count(requests).inc();
     match outcome {
         Ok(answer) => answer.respond(took),
         Err(error) => {
@@ -143,10 +165,14 @@ fn tell(trouble: Trouble) -> Response {
 
 fn service_routes(table: &mut Table) {
     let probe = (Action::Probe, Resource::Process);
-    table.add((Method::GET, "/"), probe, service::root);
-    table.add((Method::GET, "/healthz"), probe, service::healthz);
+    table.add((Method::GET, "/", "root"), probe, service::root);
+    table.add(
+        (Method::GET, "/healthz", "healthz"),
+        probe,
+        service::healthz,
+    );
     let read = (Action::Read, Resource::Cluster);
-    table.add((Method::GET, "/cluster"), read, service::cluster);
+    table.add((Method::GET, "/cluster", "cluster"), read, service::cluster);
 }
 
 fn collection_routes(table: &mut Table) {
@@ -154,25 +180,61 @@ fn collection_routes(table: &mut Table) {
     let manage = (Action::Manage, Resource::Collection);
     let one = "/collections/{collection}";
     let list = (Action::Read, Resource::Collections);
-    table.add((Method::GET, "/collections"), list, collections::list);
-    table.add((Method::GET, one), read, collections::get);
-    table.add((Method::PUT, one), manage, collections::create);
-    table.add((Method::PATCH, one), manage, collections::update);
-    table.add((Method::DELETE, one), manage, collections::delete);
+    table.add(
+        (Method::GET, "/collections", "list_collections"),
+        list,
+        collections::list,
+    );
+    table.add((Method::GET, one, "get_collection"), read, collections::get);
+    table.add(
+        (Method::PUT, one, "create_collection"),
+        manage,
+        collections::create,
+    );
+    table.add(
+        (Method::PATCH, one, "update_collection"),
+        manage,
+        collections::update,
+    );
+    table.add(
+        (Method::DELETE, one, "delete_collection"),
+        manage,
+        collections::delete,
+    );
     let exists = "/collections/{collection}/exists";
-    table.add((Method::GET, exists), read, collections::exists);
+    table.add(
+        (Method::GET, exists, "collection_exists"),
+        read,
+        collections::exists,
+    );
     let index = "/collections/{collection}/index";
-    table.add((Method::PUT, index), manage, collections::create_index);
+    table.add(
+        (Method::PUT, index, "create_payload_index"),
+        manage,
+        collections::create_index,
+    );
     let field = "/collections/{collection}/index/{field}";
-    table.add((Method::DELETE, field), manage, collections::delete_index);
+    table.add(
+        (Method::DELETE, field, "delete_payload_index"),
+        manage,
+        collections::delete_index,
+    );
 
     let read = (Action::Read, Resource::Aliases);
     let manage = (Action::Manage, Resource::Aliases);
-    table.add((Method::GET, "/aliases"), read, aliases::all);
-    let of_one = "/collections/{collection}/aliases";
-    table.add((Method::GET, of_one), read, aliases::of_collection);
     table.add(
-        (Method::POST, "/collections/aliases"),
+        (Method::GET, "/aliases", "list_aliases"),
+        read,
+        aliases::all,
+    );
+    let of_one = "/collections/{collection}/aliases";
+    table.add(
+        (Method::GET, of_one, "collection_aliases"),
+        read,
+        aliases::of_collection,
+    );
+    table.add(
+        (Method::POST, "/collections/aliases", "update_aliases"),
         manage,
         aliases::update,
     );
@@ -182,25 +244,41 @@ fn point_routes(table: &mut Table) {
     let read = (Action::Read, Resource::Points);
     let write = (Action::Write, Resource::Points);
     let points = "/collections/{collection}/points";
-    table.add((Method::PUT, points), write, write::upsert);
-    table.add((Method::POST, points), read, read::retrieve);
+    table.add((Method::PUT, points, "upsert"), write, write::upsert);
+    table.add((Method::POST, points, "retrieve"), read, read::retrieve);
     let one = "/collections/{collection}/points/{id}";
-    table.add((Method::GET, one), read, read::get);
+    table.add((Method::GET, one, "get_point"), read, read::get);
     let delete = "/collections/{collection}/points/delete";
-    table.add((Method::POST, delete), write, write::delete);
+    table.add((Method::POST, delete, "delete"), write, write::delete);
     let scroll = "/collections/{collection}/points/scroll";
-    table.add((Method::POST, scroll), read, read::scroll);
+    table.add((Method::POST, scroll, "scroll"), read, read::scroll);
     let count = "/collections/{collection}/points/count";
-    table.add((Method::POST, count), read, read::count);
+    table.add((Method::POST, count, "count"), read, read::count);
     let query = "/collections/{collection}/points/query";
-    table.add((Method::POST, query), read, query::one);
+    table.add((Method::POST, query, "query"), read, query::one);
     let batch = "/collections/{collection}/points/query/batch";
-    table.add((Method::POST, batch), read, query::batch);
+    table.add((Method::POST, batch, "query_batch"), read, query::batch);
     let payload = "/collections/{collection}/points/payload";
-    table.add((Method::POST, payload), write, write::set_payload);
-    table.add((Method::PUT, payload), write, write::overwrite_payload);
+    table.add(
+        (Method::POST, payload, "set_payload"),
+        write,
+        write::set_payload,
+    );
+    table.add(
+        (Method::PUT, payload, "overwrite_payload"),
+        write,
+        write::overwrite_payload,
+    );
     let delete = "/collections/{collection}/points/payload/delete";
-    table.add((Method::POST, delete), write, write::delete_payload);
+    table.add(
+        (Method::POST, delete, "delete_payload"),
+        write,
+        write::delete_payload,
+    );
     let clear = "/collections/{collection}/points/payload/clear";
-    table.add((Method::POST, clear), write, write::clear_payload);
+    table.add(
+        (Method::POST, clear, "clear_payload"),
+        write,
+        write::clear_payload,
+    );
 }

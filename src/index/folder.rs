@@ -114,7 +114,11 @@ pub struct Found {
 /// # Errors
 /// [`Error::Files`] when the folder itself cannot be made, read or tidied.
 pub fn open_dir(dir: &Path, identity: &Identity) -> Result<Found, Error> {
-    fs_err::create_dir_all(dir)?;
+    if !dir.try_exists()? {
+        fs_err::create_dir_all(dir)?;
+        // A segment survives a crash only below a folder whose own name does.
+        dir.parent().map_or(Ok(()), sync_dir)?;
+    }
     let mut found = Found::default();
     let mut segments = Vec::new();
     for entry in fs_err::read_dir(dir)? {

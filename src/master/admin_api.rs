@@ -16,6 +16,7 @@ use crate::ids::{CollectionName, Term};
 use crate::rpc::proto::admin_service_server::AdminService;
 use crate::rpc::{self, Request, Response, Status, proto, to_status};
 use crate::tasks::Tasks;
+use crate::telemetry::{Count, Metrics, Outcome};
 use crate::vector::Distance;
 
 /// Answers the admin service's requests.
@@ -25,6 +26,7 @@ pub(super) struct Admin {
     pub(super) election: Arc<Election>,
     pub(super) state: State,
     pub(super) tasks: Tasks,
+    pub(super) metrics: Metrics,
 }
 
 impl Admin {
@@ -41,7 +43,11 @@ impl Admin {
     }
 
     /// Runs a change to its end, whatever becomes of the caller.
-    async fn change<W, F>(&self, work: W) -> Result<Response<proto::ChangeResponse>, Status>
+    async fn change<W, F>(
+        &self,
+        operation: &'static str,
+        work: W,
+    ) -> Result<Response<proto::ChangeResponse>, Status>
     where
         W: FnOnce(Arc<Collections>, Term) -> F,
         F: Future<Output = Result<Changed, Error>> + Send + 'static,
@@ -58,6 +64,12 @@ impl Admin {
                 "the change broke off",
             ))
         })?;
+        let outcome = match &changed {
+            Ok(_changed) => Outcome::Done,
+            Err(error) => Outcome::Failed(error.kind()),
+        };
+        let changes = Count::MasterChanges { operation, outcome };
+        self.metrics.count(changes).inc();
         let changed = changed.map_err(|error| to_status(&error))?;
         Ok(Response::new(proto::ChangeResponse {
             changed: changed.changed,
@@ -146,8 +158,10 @@ impl AdminService for Admin {
         request: Request<proto::CreateCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
         let new = new_collection(request.into_inner())?;
-        self.change(|collections, term| async move { collections.create(term, new).await })
-            .await
+        self.change("create_collection", |collections, term| async move {
+            collections.create(term, new).await
+        })
+        .await
     }
 
     async fn update_collection(
@@ -156,9 +170,9 @@ impl AdminService for Admin {
     ) -> Result<Response<proto::ChangeResponse>, Status> {
         let request = request.into_inner();
         let (name, update) = (name(&request.name)?, update(request.change)?);
-        self.change(
-            |collections, term| async move { collections.update(term, &name, update).await },
-        )
+        self.change("update_collection", |collections, term| async move {
+            collections.update(term, &name, update).await
+        })
         .await
     }
 
@@ -167,8 +181,10 @@ impl AdminService for Admin {
         request: Request<proto::DeleteCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
         let name = name(&request.into_inner().name)?;
-        self.change(|collections, term| async move { collections.delete(term, &name).await })
-            .await
+        self.change("delete_collection", |collections, term| async move {
+            collections.delete(term, &name).await
+        })
+        .await
     }
 
     async fn update_aliases(
@@ -177,8 +193,10 @@ impl AdminService for Admin {
     ) -> Result<Response<proto::ChangeResponse>, Status> {
         let actions = request.into_inner().actions.into_iter().map(alias);
         let actions = actions.collect::<Result<Vec<_>, _>>()?;
-        self.change(|collections, term| async move { collections.alias(term, actions).await })
-            .await
+        self.change("update_aliases", |collections, term| async move {
+            collections.alias(term, actions).await
+        })
+        .await
     }
 
     async fn transfer_leader(

@@ -48,13 +48,6 @@ pub enum Count {
         /// How it ended.
         outcome: Outcome,
     },
-    /// Calls of other processes that were answered.
-    RpcRequests {
-        /// The method.
-        operation: &'static str,
-        /// How it ended.
-        outcome: Outcome,
-    },
     /// Changes that a leading master made.
     MasterChanges {
         /// What was changed.
@@ -75,12 +68,8 @@ pub enum Count {
 
 impl Count {
     /// One of each, for what must know them all.
-    pub(super) const EACH: [Self; 6] = [
+    pub(super) const EACH: [Self; 5] = [
         Self::GatewayRequests {
-            operation: "",
-            outcome: Outcome::Done,
-        },
-        Self::RpcRequests {
             operation: "",
             outcome: Outcome::Done,
         },
@@ -100,10 +89,6 @@ impl Count {
             Self::GatewayRequests { .. } => description(
                 "vectorsphere_gateway_requests",
                 "Requests answered by the gateway, by operation and outcome",
-            ),
-            Self::RpcRequests { .. } => description(
-                "vectorsphere_rpc_requests",
-                "Calls of other processes answered, by method and outcome",
             ),
             Self::MasterChanges { .. } => description(
                 "vectorsphere_master_changes",
@@ -127,7 +112,6 @@ impl Count {
     pub(super) fn labels(self) -> Labels {
         match self {
             Self::GatewayRequests { operation, outcome }
-            | Self::RpcRequests { operation, outcome }
             | Self::MasterChanges { operation, outcome } => {
                 vec![("operation", operation), ("outcome", outcome.as_str())]
             },

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::host::{Error, Host};
 use super::hosted::{Hosted, IndexState};
 use crate::clock::Moment;
-use crate::fault::chain;
+use crate::fault::{Fault, chain};
 use crate::ids::ShardId;
 use crate::index::Recipe;
+use crate::telemetry::{Count, Outcome, Timing};
 
 /// How often it is looked whether a build is due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,8 +44,17 @@ pub(super) async fn run(host: Arc<Host>) {
                 continue;
             };
             tracing::info!(%shard, kind = recipe.kind().as_str(), reason = reason.as_str(), "index build starts");
-            match build(&host, Arc::clone(&hosted), recipe).await {
+            let stopwatch = host.metrics.start(Timing::WorkerIndexBuild);
+            let built = build(&host, Arc::clone(&hosted), recipe).await;
+            let outcome = match &built {
+                Ok(()) => Outcome::Done,
+                Err(error) => Outcome::Failed(error.kind()),
+            };
+            let builds = Count::WorkerIndexBuilds { outcome };
+            host.metrics.count(builds).inc();
+            match built {
                 Ok(()) => {
+                    stopwatch.stop();
                     hosted.set_index_state(IndexState::Idle);
                     tracing::info!(%shard, "index build done");
                 },

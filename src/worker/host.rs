@@ -24,6 +24,7 @@ use crate::fault::{Fault, Kind};
 use crate::ids::{CollectionId, Epoch, NodeId, Revision, ShardId, Term};
 use crate::store::{self, ShardIdentity};
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::vector::Distance;
 use crate::{index, store::Options};
 
@@ -155,6 +156,7 @@ pub(super) struct Host {
     pub(super) clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
     pub(super) tasks: Tasks,
+    pub(super) metrics: Metrics,
     pub(super) searches: tokio::sync::Semaphore,
     places: Mutex<HashMap<ShardId, Arc<Place>>>,
     uses: AtomicU64,
@@ -183,6 +185,7 @@ impl Host {
             clock: parts.clock,
             entropy: parts.entropy,
             tasks: parts.tasks,
+            metrics: parts.metrics,
             places: Mutex::default(),
             uses: AtomicU64::new(0),
             term: tokio::sync::Mutex::new(term),

@@ -13,6 +13,7 @@ use crate::limits::{ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX};
 use crate::rpc::proto::shard_service_server::ShardService;
 use crate::rpc::{self, Request, Response, Status, convert, proto, to_status};
 use crate::store::Snapshot;
+use crate::telemetry::{Count, Timing};
 use crate::vector::Distance;
 
 /// Answers the shard service's requests.
@@ -109,10 +110,14 @@ impl ShardService for Service {
         let request = request.into_inner();
         let operation = convert::operation_from_wire(request.operation).map_err(|e| status(&e))?;
         let (hosted, epoch) = self.primary(request.shard).await?;
+        let stopwatch = self.host.metrics.start(Timing::WorkerWrite);
         let written = hosted
             .write(epoch, operation, deadline)
             .await
             .map_err(|e| status(&e))?;
+        stopwatch.stop();
+        let points = self.host.metrics.count(Count::WorkerPointsWritten);
+        points.inc_by(written.points);
         Ok(Response::new(proto::WriteResponse {
             sequence: written.sequence.0,
             points: written.points,
@@ -191,13 +196,16 @@ impl ShardService for Service {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| status(&e))?;
         let clock = Arc::clone(&self.host.clock);
+        let metrics = self.host.metrics.clone();
         self.read(request.shard, move |hosted, snapshot| {
+            let stopwatch = metrics.start(Timing::WorkerSearch);
             let mut results = Vec::with_capacity(searches.len());
             for asked in &searches {
                 let points = search(hosted, snapshot, asked, (clock.as_ref(), deadline))?;
                 let points = points.into_iter().map(convert::scored_to_wire).collect();
                 results.push(proto::SearchResult { points });
             }
+            stopwatch.stop();
             Ok(proto::SearchResponse { results })
         })
         .await

@@ -10,6 +10,7 @@ use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::ShardId;
 use crate::store::IndexKind;
+use crate::telemetry::Level;
 
 /// How often everything is looked at even when no record has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,6 +24,7 @@ pub(super) async fn run(host: Arc<Host>) {
         gone.borrow_and_update();
         changed.borrow_and_update();
         bury(&host).await;
+        count(&host);
         for (shard, place) in host.all_places() {
             let open = place
                 .hosted
@@ -42,6 +44,19 @@ pub(super) async fn run(host: Arc<Host>) {
             () = host.tasks.stopping() => return,
         }
     }
+}
+
+/// Tells how many shards there are, and how many of them are open.
+fn count(host: &Host) {
+    let places = host.all_places();
+    let open = places
+        .iter()
+        .filter(|(_shard, place)| place.hosted.try_lock().is_ok_and(|hosted| hosted.is_some()));
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let open = number(open.count());
+    host.metrics.level(Level::WorkerShardsOpen).set(open);
+    let all = number(places.len());
+    host.metrics.level(Level::WorkerShards).set(all);
 }
 
 async fn bury(host: &Host) {

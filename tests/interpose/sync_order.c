@@ -343,8 +343,11 @@ static int whole(int folder, const char *name, char *into) {
   char *last = strrchr(above, '/');
   if (last && last != above) {
     *last++ = '\0';
-    if (realpath(above, real))
-      (void)!snprintf(into, PATHS, "%s/%s", real, last);
+    if (realpath(above, real) && strlen(real) + strlen(last) + 2 <= PATHS) {
+      strcpy(into, real);
+      strcat(into, "/");
+      strcat(into, last);
+    }
   }
   errno = before;
   return is_below(into);

@@ -2,5 +2,7 @@
 
 mod demo;
 mod dev;
+mod durability;
+mod failover;
 mod kill;
 mod spine;

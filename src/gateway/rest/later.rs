@@ -173,11 +173,13 @@ fn snapshots(table: &mut Table) {
 
 fn later(
     table: &mut Table,
-    route: (Method, &'static str),
+    (method, path): (Method, &'static str),
     rule: (Action, Resource),
     name: &'static str,
 ) {
-    table.add(route, rule, move |_api, _call| async move {
-        Err(Error::not_built(name))
-    });
+    table.add(
+        (method, path, "not_built"),
+        rule,
+        move |_api, _call| async move { Err(Error::not_built(name)) },
+    );
 }

@@ -19,6 +19,7 @@ use vectorsphere::query::{
 use vectorsphere::rpc::async_trait;
 use vectorsphere::security::{ApiKeys, Gate, tls};
 use vectorsphere::tasks::Tasks;
+use vectorsphere::telemetry::Metrics;
 use vectorsphere::vector::Distance;
 
 /// What reached the double.
@@ -276,7 +277,9 @@ pub(super) async fn served_over(keys: Option<&str>, tls: tls::Handle) -> Served 
     let double = Arc::new(Double::default());
     let tasks = Tasks::new();
     let cluster: Arc<dyn Cluster> = Arc::<Double>::clone(&double);
-    let api = Api::new(cluster, SystemClock::shared(), tasks.clone());
+    let clock = SystemClock::shared();
+    let metrics = Metrics::new("gateway", Arc::clone(&clock));
+    let api = Api::new(cluster, clock, tasks.clone(), metrics);
     let probes = Probes {
         readiness: Arc::new(|| Readiness::Ready),
         metrics: Arc::new(|| "# EOF\n".to_owned()),

@@ -1,0 +1,60 @@
+//! The embedded etcd against a real one: the same random requests to both, and every answer and every
+//! watched event compared.
+//!
+//! Both servers run once and get list after list, so that their revisions stay the same; each list
+//! leaves no key and no lease. A list follows from the seed and its number. A failure prints the list
+//! so far and the seed:
+//!
+//! `VECTORSPHERE_SEED=1 VECTORSPHERE_DIFFERENTIAL_LISTS=300 cargo test --release --test it differential`
+//!
+//! Not compared: who answers (ids and the term in headers), how watched events are split into
+//! messages, the seconds that a lease has left, ids that the server makes up, and the order of leases
+//! and of a lease's keys.
+
+mod operations;
+mod run;
+mod sides;
+mod watches;
+mod wire;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use run::Run;
+
+use super::embedded_etcd;
+use crate::support::real_etcd::RealEtcd;
+
+/// Long enough for any one answer on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Lists, unless `VECTORSPHERE_DIFFERENTIAL_LISTS` says how many.
+const LISTS: u64 = 300;
+/// The seed, unless `VECTORSPHERE_SEED` gives one.
+const SEED: u64 = 20_261_125;
+
+/// A number of the environment, or else a given one.
+fn number(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => u64::from_str(&text).unwrap(),
+        Err(_unset) => otherwise,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_etcd_answers_as_a_real_one_does() {
+    let Some(real) = RealEtcd::start().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (tasks, embedded) = embedded_etcd(folder.path());
+    let lists = number("VECTORSPHERE_DIFFERENTIAL_LISTS", LISTS);
+    let seed = number("VECTORSPHERE_SEED", SEED);
+    let mut run = Run::start(&real.endpoint, &embedded, seed).await;
+    for list in 0..lists {
+        run.list(list).await;
+    }
+    run.report(lists);
+    drop(run);
+    tasks.stop();
+    assert!(tasks.join(LIMIT).await);
+}

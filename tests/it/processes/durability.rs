@@ -1,0 +1,391 @@
+//! Durability is fsync, not luck. A whole cluster runs with a library in between that writes down
+//! what each process does to its files and what it sends (`tests/interpose/sync_order.c`); the trace
+//! is held against what is promised. The same library makes syncs fail: then nothing is acknowledged,
+//! the shard stops, and what was acknowledged before is there after the next start.
+
+mod trace;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::trace::{Trace, Window};
+use crate::support::local_cluster::LocalCluster;
+use crate::support::skip::skip;
+use crate::support::wait_for::wait_for;
+
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const SHARD_FILE: &str = "/store/data.mdb";
+const ETCD_FILE: &str = "/etcd/log";
+
+/// Builds the library; `None`, said, where there is no compiler.
+fn library(folder: &Path) -> Option<PathBuf> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interpose/sync_order.c");
+    let library = folder.join("sync_order.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .args([source, "-ldl"])
+        .output();
+    match built {
+        Ok(built) => {
+            let said = String::from_utf8_lossy(&built.stderr);
+            assert!(built.status.success(), "{said}");
+            Some(library)
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            skip("there is no C compiler `cc` to build the interposed library");
+            None
+        },
+        Err(error) => panic!("cc: {error}"),
+    }
+}
+
+/// The clock that the library uses.
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap();
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap()
+}
+
+/// The verdict, or the lines against it.
+fn hold<T>(verdict: Result<T, String>) -> T {
+    verdict.unwrap_or_else(|violation| panic!("{violation}"))
+}
+
+/// A cluster whose every process is watched.
+struct Watched {
+    child: Child,
+    url: String,
+    /// Holds the data folder, the trace and the switch of the failure.
+    folder: PathBuf,
+    http: reqwest::Client,
+}
+
+impl Watched {
+    /// Starts one in a folder; `None` where the library cannot be had.
+    fn start(folder: &Path) -> Option<Self> {
+        // The kernel tells paths without symbolic links, and the library compares them.
+        let folder = folder.canonicalize().unwrap();
+        let library = library(&folder)?;
+        for name in ["data", "trace"] {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        let log = folder.join("dev.log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
+            .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.join("data"))
+            .env("LD_PRELOAD", library)
+            .env("VECTORSPHERE_TEST_TRACE", folder.join("trace"))
+            .env("VECTORSPHERE_TEST_FOLDER", folder.join("data"))
+            .env("VECTORSPHERE_TEST_EIO", folder.join("eio"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let output = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("ready ") {
+                    // The test may have ended.
+                    let _gone = sender.send(url.to_owned());
+                }
+            }
+        });
+        let Ok(url) = receiver.recv_timeout(READY_TIMEOUT) else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            panic!("not ready in {READY_TIMEOUT:?}:\n{said}");
+        };
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .unwrap();
+        Some(Self {
+            child,
+            url,
+            folder,
+            http,
+        })
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// A request: its status, what was said, and when it was under way.
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String, Window) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let start = now();
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        let end = now();
+        (status, text, Window { start, end })
+    }
+
+    /// A request that must be acknowledged.
+    async fn must(&self, method: &str, path: &str, body: &Value) -> Window {
+        let (status, said, window) = self.ask(method, path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {said}");
+        window
+    }
+
+    /// Writes one point.
+    async fn upsert(&self, id: u64, value: u64) -> (u16, String, Window) {
+        let points = json!({"points": [
+            {"id": id, "vector": [1, 2], "payload": {"value": value}},
+        ]});
+        let path = "/collections/c/points?wait=true";
+        self.ask("PUT", path, &points).await
+    }
+
+    /// The port on which the worker answers the gateway.
+    fn worker_port(&self) -> u16 {
+        let text = std::fs::read_to_string(self.data_dir().join("endpoints.json")).unwrap();
+        let file: Value = serde_json::from_str(&text).unwrap();
+        let components = file["components"].as_array().unwrap();
+        let worker = components
+            .iter()
+            .find(|component| component["role"] == "worker")
+            .unwrap();
+        let address = worker["rpc_address"].as_str().unwrap();
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        address.port()
+    }
+
+    /// The only shard, as the cluster tells it.
+    fn shard(&self) -> Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
+            .args(["ctl", "status", "--json", "--data-dir"])
+            .arg(self.data_dir())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["collections"][0]["shards"][0].clone()
+    }
+
+    /// Makes syncs fail of files whose path contains this.
+    fn break_disk(&self, path: &str, mode: &str) {
+        let draft = self.folder.join("eio.draft");
+        std::fs::write(&draft, format!("{path}\n{mode}\n")).unwrap();
+        std::fs::rename(draft, self.folder.join("eio")).unwrap();
+    }
+
+    fn mend_disk(&self) {
+        std::fs::remove_file(self.folder.join("eio")).unwrap();
+    }
+
+    /// Stops it, and reads what all its processes did.
+    fn stop(mut self) -> Trace {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+        let mut text = String::new();
+        for file in std::fs::read_dir(self.folder.join("trace")).unwrap() {
+            text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+        }
+        hold(Trace::parse(&text))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // Its children end with it.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn collection() -> Value {
+    json!({"vectors": {"size": 2, "distance": "Dot"}})
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(cluster) = Watched::start(folder.path()) else {
+        return;
+    };
+    let (port, root) = (cluster.worker_port(), cluster.data_dir());
+    let made = cluster.must("PUT", "/collections/c", &collection()).await;
+    let mut acknowledged = Vec::new();
+    for id in 0..40 {
+        let (status, said, window) = cluster.upsert(id, id).await;
+        assert_eq!(status, 200, "{said}");
+        acknowledged.push(window);
+        if id % 4 == 3 {
+            let gone = json!({"points": [id - 1]});
+            let path = "/collections/c/points/delete?wait=true";
+            acknowledged.push(cluster.must("POST", path, &gone).await);
+        }
+    }
+    let trace = cluster.stop();
+    let answers = hold(trace.answers_follow_syncs(port, SHARD_FILE));
+    assert!(answers >= acknowledged.len(), "{answers} answers seen");
+    for write in &acknowledged {
+        hold(trace.commits_within(*write, port, SHARD_FILE));
+    }
+    // The shard was made before its collection was acknowledged: every folder on the way to it too.
+    let root = root.to_str().unwrap();
+    let file = trace.path(SHARD_FILE).unwrap();
+    let names = hold(trace.names_are_durable(file, root, made.end));
+    assert!(names >= 4, "{names} names seen on the way to {file}");
+    hold(trace.is_durable_within(made, ETCD_FILE));
+    let logged = hold(trace.writers_sync_at_once(ETCD_FILE));
+    let renames = hold(trace.renames_follow_syncs());
+    assert!(logged > 0 && renames > 0, "{logged}, {renames}");
+    eprintln!(
+        "{} writes acknowledged, {answers} answers of the worker, {logged} writes of etcd's log, \
+         {renames} renames: each after its sync",
+        acknowledged.len()
+    );
+}
+
+#[tokio::test]
+async fn an_index_is_synced_before_it_has_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(cluster) = Watched::start(folder.path()) else {
+        return;
+    };
+    let root = cluster.data_dir();
+    let mut asked = collection();
+    asked["vectorsphere"] = json!({"index": {"algorithm": "arroy"}});
+    cluster.must("PUT", "/collections/c", &asked).await;
+    for id in 0..5 {
+        let (status, said, _window) = cluster.upsert(id, id).await;
+        assert_eq!(status, 200, "{said}");
+    }
+    wait_for("an index is built", Duration::from_secs(60), || async {
+        (cluster.shard()["index"]["kind"] == "arroy").then_some(())
+    })
+    .await;
+    let built = now();
+    cluster.must("DELETE", "/collections/c", &Value::Null).await;
+    // In this order: it is moved from the one into the other, and removed there.
+    let folders = ["shards", "trash"].map(|name| root.join("laptop-worker-0").join(name));
+    wait_for("the data is removed", Duration::from_secs(60), || async {
+        let mut left = folders.iter().map(std::fs::read_dir);
+        let all_empty = left.all(|folder| folder.is_ok_and(|mut left| left.next().is_none()));
+        all_empty.then_some(())
+    })
+    .await;
+    let trace = cluster.stop();
+    hold(trace.renames_follow_syncs());
+    let segment = trace.renamed_to("/index/segment-").unwrap();
+    let names = hold(trace.names_are_durable(segment, root.to_str().unwrap(), built));
+    assert!(names >= 5, "{names} names seen on the way to {segment}");
+}
+
+/// Syncs of the shard's file fail: those of pages, or in the mode `meta` those of the meta page.
+async fn broken_disk(mode: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(cluster) = Watched::start(folder.path()) else {
+        return;
+    };
+    let data_dir = cluster.data_dir();
+    cluster.must("PUT", "/collections/c", &collection()).await;
+    let mut acknowledged = BTreeMap::new();
+    for id in 0..20 {
+        let (status, said, _window) = cluster.upsert(id, id + 100).await;
+        assert_eq!(status, 200, "{said}");
+        acknowledged.insert(id, id + 100);
+    }
+    cluster.break_disk(SHARD_FILE, mode);
+    for id in 15..25 {
+        let (status, said, _window) = cluster.upsert(id, 7).await;
+        assert!(status >= 500, "{mode}: {id}: {status} {said}");
+    }
+    let shard = cluster.shard();
+    assert_eq!(shard["state"], "failed", "{mode}: {shard}");
+    let query = json!({"query": [1, 1], "limit": 1});
+    let (status, said, _window) = cluster
+        .ask("POST", "/collections/c/points/query", &query)
+        .await;
+    assert!(status >= 500, "{mode}: a search: {status} {said}");
+    // A sync that works again says nothing of the one that did not.
+    cluster.mend_disk();
+    let (status, said, _window) = cluster.upsert(1, 7).await;
+    assert!(status >= 500, "{mode}: mended: {status} {said}");
+    let trace = cluster.stop();
+    let failed = hold(trace.nothing_follows_a_failure(SHARD_FILE));
+    assert!(failed > 0, "{mode}: no sync failed");
+
+    let cluster = LocalCluster::start(&data_dir, None);
+    let ids: Vec<u64> = (0..25).collect();
+    let asked = json!({"ids": ids, "with_payload": true});
+    let there = cluster.must("POST", "/collections/c/points", &asked).await;
+    let there: BTreeMap<u64, u64> = there
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| {
+            let (id, value) = (&point["id"], &point["payload"]["value"]);
+            (id.as_u64().unwrap(), value.as_u64().unwrap())
+        })
+        .collect();
+    for (id, value) in &acknowledged {
+        let found = there.get(id);
+        // A refused write of the same id may be there: its outcome was never told.
+        let refused = *id >= 15 && found == Some(&7);
+        assert!(found == Some(value) || refused, "{mode}: {id}: {found:?}");
+    }
+    let again = json!({"points": [{"id": 1, "vector": [1, 2], "payload": {"value": 8}}]});
+    cluster
+        .must("PUT", "/collections/c/points?wait=true", &again)
+        .await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_pages_acknowledges_nothing_and_stops_the_shard() {
+    broken_disk("pages").await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_the_meta_page_acknowledges_nothing_and_stops_the_shard() {
+    broken_disk("meta").await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_etcds_log_acknowledges_no_change_of_collections() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(cluster) = Watched::start(folder.path()) else {
+        return;
+    };
+    let data_dir = cluster.data_dir();
+    cluster.must("PUT", "/collections/c", &collection()).await;
+    cluster.break_disk(ETCD_FILE, "pages");
+    let (status, said, _window) = cluster.ask("PUT", "/collections/d", &collection()).await;
+    assert!(status >= 500, "{status} {said}");
+    cluster.mend_disk();
+    let (status, said, _window) = cluster.ask("PUT", "/collections/e", &collection()).await;
+    assert!(status >= 500, "mended: {status} {said}");
+    drop(cluster.stop());
+
+    let cluster = LocalCluster::start(&data_dir, None);
+    let listed = cluster.must("GET", "/collections", &Value::Null).await;
+    let names: Vec<&Value> = listed["collections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|collection| &collection["name"])
+        .collect();
+    // What became of `d` was never told.
+    assert!(names.contains(&&json!("c")), "{names:?}");
+    assert!(!names.contains(&&json!("e")), "{names:?}");
+}

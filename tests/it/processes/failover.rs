@@ -1,0 +1,249 @@
+//! The leader away, and etcd away: another leads in time, searches and writes go on.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::local_cluster::{LocalCluster, kill};
+use crate::support::skip::long;
+use crate::support::wait_for::wait_for;
+
+/// How long a lease lives that nobody renews.
+const TTL: Duration = Duration::from_secs(6);
+
+const THREE_MASTERS: &str = "\
+apiVersion: vectorsphere.io/v1alpha1
+kind: VectorCluster
+metadata:
+  name: three
+spec:
+  version: 0.1.0
+  gateway: {replicas: 1}
+  master: {replicas: 3}
+  worker: {replicas: 1, storage: {size: 1Gi}}
+  etcd: {managed: {}}
+";
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// What `ctl status` says; none while no master answers.
+async fn status(cluster: &LocalCluster) -> Option<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vectorsphere"));
+    command
+        .args(["ctl", "status", "--json", "--data-dir"])
+        .arg(&cluster.data_dir);
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = run.await.unwrap();
+    output
+        .status
+        .success()
+        .then(|| serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// The leader and its term.
+async fn leader(cluster: &LocalCluster) -> Option<(String, u64)> {
+    let status = status(cluster).await?;
+    Some((
+        status["leader"].as_str()?.to_owned(),
+        status["term"].as_u64()?,
+    ))
+}
+
+fn pid_of(cluster: &LocalCluster, name: &str) -> i32 {
+    let components = cluster.components();
+    let found = components.iter().find(|one| one["name"] == name).unwrap();
+    i32::try_from(found["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// Searches and writes, one after another, until told to stop; each must succeed.
+struct Load {
+    stop: Arc<AtomicBool>,
+    searches: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<(u64, Duration)>,
+}
+
+impl Load {
+    async fn start(cluster: &LocalCluster) -> Self {
+        let vectors = json!({"vectors": {"size": 2, "distance": "Euclid"}});
+        cluster.must("PUT", "/collections/load", &vectors).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let searches = Arc::new(AtomicU64::new(0));
+        let (http, url) = (cluster.http.clone(), cluster.url.clone());
+        let task = tokio::spawn(drive(http, url, Arc::clone(&stop), Arc::clone(&searches)));
+        let load = Self {
+            stop,
+            searches,
+            task,
+        };
+        wait_for("the first search", Duration::from_secs(10), || async {
+            (load.searches.load(Ordering::Relaxed) > 0).then_some(())
+        })
+        .await;
+        load
+    }
+
+    /// The searches that were answered, the points that were written, and the longest of all waits.
+    async fn end(self) -> (u64, u64, Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (points, longest) = self.task.await.unwrap();
+        (self.searches.load(Ordering::Relaxed), points, longest)
+    }
+}
+
+async fn drive(
+    http: reqwest::Client,
+    url: String,
+    stop: Arc<AtomicBool>,
+    searches: Arc<AtomicU64>,
+) -> (u64, Duration) {
+    let (mut id, mut longest) = (0, Duration::ZERO);
+    let collection = format!("{url}/collections/load/points");
+    while !stop.load(Ordering::Relaxed) {
+        let point = json!({"points": [{"id": id, "vector": [id, 0]}]});
+        let query = json!({"query": [id, 0], "limit": 1});
+        let write = http.put(format!("{collection}?wait=true")).json(&point);
+        let search = http.post(format!("{collection}/query")).json(&query);
+        for request in [write, search] {
+            let began = Instant::now();
+            let answer = request.send().await.unwrap();
+            let status = answer.status().as_u16();
+            let text = answer.text().await.unwrap();
+            assert_eq!(status, 200, "{text}");
+            longest = longest.max(began.elapsed());
+            if let Ok(answer) = serde_json::from_str::<Value>(&text)
+                && let Some(points) = answer["result"]["points"].as_array()
+            {
+                assert_eq!(points[0]["id"], json!(id));
+            }
+        }
+        searches.fetch_add(1, Ordering::Relaxed);
+        id += 1;
+    }
+    (id, longest)
+}
+
+fn cluster_of_three(folder: &std::path::Path) -> LocalCluster {
+    let manifest = folder.join("cluster.yaml");
+    std::fs::write(&manifest, THREE_MASTERS).unwrap();
+    LocalCluster::start(&folder.join("data"), Some(&manifest))
+}
+
+async fn next_leader(cluster: &LocalCluster, before: u64) -> (String, u64, Duration) {
+    let began = Instant::now();
+    let limit = TTL + Duration::from_secs(1);
+    let (name, term) = wait_for("another leads", limit, || async {
+        leader(cluster)
+            .await
+            .filter(|(_name, term)| *term != before)
+    })
+    .await;
+    (name, term, began.elapsed())
+}
+
+#[tokio::test]
+async fn another_master_leads_when_the_leader_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster_of_three(folder.path());
+    let load = Load::start(&cluster).await;
+    let (name, term) = leader(&cluster).await.unwrap();
+    kill(pid_of(&cluster, &name));
+    let (_next, later, after) = next_leader(&cluster, term).await;
+    assert!(later > term, "terms only grow: {later} after {term}");
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    cluster.must("PUT", "/collections/d", &vectors).await;
+    let (searches, points, longest) = load.end().await;
+    eprintln!(
+        "leader killed: the next led after {after:?}; {searches} searches and {points} writes \
+         meanwhile, none failed, the longest took {longest:?}"
+    );
+}
+
+#[tokio::test]
+async fn another_master_leads_when_the_leader_hangs_and_the_old_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster_of_three(folder.path());
+    let load = Load::start(&cluster).await;
+    let (name, term) = leader(&cluster).await.unwrap();
+    let pid = pid_of(&cluster, &name);
+    signal(pid, Signal::STOP);
+    let (next, later, after) = next_leader(&cluster, term).await;
+    assert!(
+        next != name && later > term,
+        "{name} {term}, {next} {later}"
+    );
+    signal(pid, Signal::CONT);
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    cluster.must("PUT", "/collections/d", &vectors).await;
+    wait_for("all three serve", Duration::from_secs(30), || async {
+        let status = status(&cluster).await?;
+        let masters = status["processes"]
+            .as_array()?
+            .iter()
+            .filter(|process| process["role"] == "master" && process["state"] == "serving");
+        (masters.count() == 3).then_some(())
+    })
+    .await;
+    let (_same, still) = leader(&cluster).await.unwrap();
+    assert_eq!(still, later, "the one that came back leads no more");
+    let (searches, points, longest) = load.end().await;
+    eprintln!(
+        "leader stopped: the next led after {after:?}; {searches} searches and {points} writes \
+         meanwhile, none failed, the longest took {longest:?}"
+    );
+}
+
+/// Stops the process that etcd lives in; every lease ends meanwhile.
+async fn without_etcd(away: Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(folder.path(), None);
+    let load = Load::start(&cluster).await;
+    signal(cluster.pid(), Signal::STOP);
+    let (began, before) = (Instant::now(), load.searches.load(Ordering::Relaxed));
+    wait_for(
+        "the time is over",
+        away + Duration::from_secs(30),
+        || async { (began.elapsed() >= away).then_some(()) },
+    )
+    .await;
+    let during = load.searches.load(Ordering::Relaxed) - before;
+    assert!(!load.task.is_finished(), "a search or a write failed");
+    signal(cluster.pid(), Signal::CONT);
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    wait_for(
+        "collections can be made again",
+        Duration::from_secs(30),
+        || async {
+            let (status, _) = cluster.ask("PUT", "/collections/d", &vectors).await;
+            (status == 200).then_some(())
+        },
+    )
+    .await;
+    let back = began.elapsed() - away;
+    let (_searches, points, longest) = load.end().await;
+    let count = cluster
+        .must("POST", "/collections/load/points/count", &json!({}))
+        .await;
+    assert_eq!(count["count"], json!(points));
+    eprintln!(
+        "etcd away for {away:?}: {during} searches and as many writes meanwhile, none failed, the \
+         longest took {longest:?}; collections could be made {back:?} after it came back"
+    );
+}
+
+#[tokio::test]
+async fn searches_and_writes_go_on_without_etcd() {
+    without_etcd(TTL + Duration::from_secs(4)).await;
+}
+
+#[tokio::test]
+async fn long_searches_and_writes_go_on_a_minute_without_etcd() {
+    if long() {
+        without_etcd(Duration::from_secs(60)).await;
+    }
+}
