@@ -140,8 +140,12 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
     assert_eq!(first["cluster"], "laptop");
     for component in first["components"].as_array().unwrap() {
         for path in ["/livez", "/readyz", "/metrics"] {
-            let status = status(&cluster, &component["http_address"], path).await;
-            assert_eq!(status, 200, "{component} {path}");
+            let what = format!("{component} {path}");
+            wait_for(&what, Duration::from_secs(10), || async {
+                let status = status(&cluster, &component["http_address"], path).await;
+                (status == 200).then_some(())
+            })
+            .await;
         }
         let log = folder
             .path()

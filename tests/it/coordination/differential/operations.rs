@@ -1,8 +1,10 @@
 //! Random operations: few keys, few leases, revisions near what matters, so that they meet.
 //!
-//! Left out, for what etcd does with it is an accident: deletes in a transaction of ranges without an
-//! end or with one before the start (etcd does not see that they overlap with puts), and compaction at
-//! 0 of a store that was never compacted.
+//! Left out, for what etcd does with it is an accident:
+//! - in a transaction deletes of ranges without an end, or with one before the start, and two nested
+//!   transactions side by side: etcd does not see there that a delete overlaps with a put, and makes
+//!   both of one key in one revision;
+//! - compaction at 0 of a store that was never compacted.
 
 use etcd_client::proto::{
     PbCompactionRequest, PbCompare, PbDeleteRequest, PbLeaseGrantRequest, PbLeaseKeepAliveRequest,
@@ -407,7 +409,16 @@ impl Generator {
 
     fn branch(&mut self, now: &Now, depth: usize) -> Vec<PbTxnRequestOp> {
         let len = self.0.random_range(0_usize..=3);
-        (0..len).map(|_at| self.txn_op(now, depth)).collect()
+        let mut ops = Vec::with_capacity(len);
+        let mut depth = depth;
+        for _at in 0..len {
+            let op = self.txn_op(now, depth);
+            if matches!(op.request, Some(PbTxnOpRequest::RequestTxn(_))) {
+                depth = 0;
+            }
+            ops.push(op);
+        }
+        ops
     }
 
     fn txn_op(&mut self, now: &Now, depth: usize) -> PbTxnRequestOp {

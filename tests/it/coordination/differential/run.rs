@@ -231,7 +231,7 @@ impl Watching {
         let goal = match (self.hides(0), self.hides(1)) {
             (true, true) => return None,
             (false, true) => put,
-            (true | false, false) => delete,
+            (_, false) => delete,
         };
         (self.start_revision <= goal).then_some(goal)
     }
@@ -266,7 +266,7 @@ fn put_everything() -> PbTxnRequest {
         }
     });
     PbTxnRequest {
-        success: puts.to_vec(),
+        success: Vec::from(puts),
         ..PbTxnRequest::default()
     }
 }

@@ -29,7 +29,8 @@ impl Wire {
         let mut grpc = self.ready().await;
         let path = PathAndQuery::from_static(method);
         let codec = ProstCodec::<Q, A>::default();
-        let answer = grpc.unary(Request::new(request), path, codec);
+        // Boxed, for it is large and every operation waits on it.
+        let answer = Box::pin(grpc.unary(Request::new(request), path, codec));
         let answer = tokio::time::timeout(LIMIT, answer).await;
         answer.expect("an answer in time").map(Response::into_inner)
     }
@@ -49,7 +50,7 @@ impl Wire {
         let mut grpc = self.ready().await;
         let path = PathAndQuery::from_static(method);
         let codec = ProstCodec::<Q, A>::default();
-        let opened = grpc.streaming(Request::new(requests), path, codec);
+        let opened = Box::pin(grpc.streaming(Request::new(requests), path, codec));
         let opened = tokio::time::timeout(LIMIT, opened).await;
         opened.expect("a stream in time").map(Response::into_inner)
     }
