@@ -211,7 +211,12 @@ impl Kv {
         let gone = self
             .history
             .partition_point(|(at, _events)| *at <= revision);
-        self.history.drain(..gone);
+        // What was put at this very revision is still there, so a watcher of it may still be told.
+        let last = self.history.drain(..gone).next_back();
+        if let Some((at, mut events)) = last.filter(|(at, _events)| *at == revision) {
+            events.retain(|event| event.put.is_some());
+            self.history.push_front((at, events));
+        }
         self.keys.retain(|_key, versions| {
             let keep = versions.partition_point(|version| version.revision <= revision);
             let first = keep.saturating_sub(1);
@@ -283,6 +288,20 @@ impl Kv {
                 )
             })
             .collect();
+        // As etcd does: without an order and bounds it reads one more than it was asked for, and
+        // sorts those.
+        let bounds = [
+            request.min_mod_revision,
+            request.max_mod_revision,
+            request.min_create_revision,
+            request.max_create_revision,
+        ];
+        if let Ok(limit @ 1..) = usize::try_from(request.limit)
+            && request.sort_order == 0
+            && bounds == [0; 4]
+        {
+            kept.truncate(limit.saturating_add(1));
+        }
         sort(&mut kept, request.sort_order, request.sort_target);
         if let Ok(limit @ 1..) = usize::try_from(request.limit)
             && kept.len() > limit

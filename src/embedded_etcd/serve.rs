@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::failure::Failure;
 use super::persist::Identity;
 use super::state::Done;
+use super::state::check::check_range;
 use super::watching::Stream;
 use super::writer::{QUOTA_BYTES, Shared};
 use crate::entropy::Entropy;
@@ -99,9 +100,7 @@ impl PbKvService for Server {
         request: Request<PbRangeRequest>,
     ) -> Result<Response<PbRangeResponse>, Status> {
         let request = request.into_inner();
-        if !(0..=2).contains(&request.sort_order) || !(0..=4).contains(&request.sort_target) {
-            return Err(Failure::InvalidSortOption.into());
-        }
+        check_range(&request)?;
         let (mut answer, revision) = self.shared.read(|state| {
             let now = state.kv.revision();
             Ok((state.kv.range(&request, now)?, now))

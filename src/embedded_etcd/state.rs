@@ -3,9 +3,7 @@
 //! Each change says what it did ([`Done`]), which is what goes to the log; applying the log again
 //! gives the same state.
 
-mod check;
-
-use check::{check_put, check_txn, compare_one};
+pub(super) mod check;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -13,9 +11,11 @@ use std::time::Duration;
 
 use etcd_client::proto::{
     PbCompare, PbDeleteRequest, PbDeleteResponse, PbKeyValue, PbPutRequest, PbPutResponse,
-    PbResponseHeader, PbResponseOp, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest,
-    PbTxnRequestOp, PbTxnResponse,
+    PbRangeRequest, PbResponseHeader, PbResponseOp, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse,
+    PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
 };
+
+use check::{check_put, check_txn, compare_one};
 
 use super::failure::Failure;
 use super::kv::{Event, Kv, Range};
@@ -70,6 +70,8 @@ impl State {
 
     pub(super) fn put(&mut self, request: &PbPutRequest) -> Result<(PbPutResponse, Done), Failure> {
         check_put(request)?;
+        // Outside of a transaction etcd looks for the lease first.
+        self.check_lease(request)?;
         self.check_put_now(request)?;
         let making = self.kv.revision() + 1;
         let mut events = Vec::new();
@@ -111,9 +113,11 @@ impl State {
         self.check_txn_now(request)?;
         let making = self.kv.revision() + 1;
         let mut events = Vec::new();
-        let mut answer = self.apply_txn(request, making, &mut events)?;
+        let mut path = Vec::new();
+        self.path(request, &mut path);
+        let mut answer = self.apply_txn(request, making, &mut path.into_iter(), &mut events)?;
         self.kv.seal(events.clone());
-        set_headers(&mut answer, self.kv.revision());
+        answer.header = Self::header(self.kv.revision());
         Ok((
             answer,
             Done {
@@ -282,13 +286,33 @@ impl State {
         }
     }
 
+    /// Which way a transaction and the nested ones on that way go, outermost first. All compare with
+    /// what there was before any of them.
+    fn path(&self, request: &PbTxnRequest, path: &mut Vec<bool>) {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        path.push(succeeded);
+        let ops = if succeeded {
+            &request.success
+        } else {
+            &request.failure
+        };
+        for op in ops {
+            if let Some(PbTxnOpRequest::RequestTxn(txn)) = &op.request {
+                self.path(txn, path);
+            }
+        }
+    }
+
+    /// The headers of what is inside hold the revision at that moment; that of a nested transaction
+    /// holds none.
     fn apply_txn(
         &mut self,
         request: &PbTxnRequest,
         making: i64,
+        path: &mut std::vec::IntoIter<bool>,
         events: &mut Vec<Event>,
     ) -> Result<PbTxnResponse, Failure> {
-        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let succeeded = path.next().unwrap_or(false);
         let ops = if succeeded {
             &request.success
         } else {
@@ -298,22 +322,26 @@ impl State {
         for op in ops {
             let response = match &op.request {
                 Some(PbTxnOpRequest::RequestRange(range)) => {
-                    let now = if events.is_empty() {
-                        self.kv.revision()
-                    } else {
-                        making
-                    };
-                    Some(PbTxnOpResponse::ResponseRange(self.kv.range(range, now)?))
+                    let now = self.reached(making, events);
+                    let mut answer = self.kv.range(range, now)?;
+                    answer.header = Self::header(now);
+                    Some(PbTxnOpResponse::ResponseRange(answer))
                 },
-                Some(PbTxnOpRequest::RequestPut(put)) => Some(PbTxnOpResponse::ResponsePut(
-                    self.apply_put(put, making, events),
-                )),
-                Some(PbTxnOpRequest::RequestDeleteRange(delete)) => Some(
-                    PbTxnOpResponse::ResponseDeleteRange(self.apply_delete(delete, making, events)),
-                ),
-                Some(PbTxnOpRequest::RequestTxn(txn)) => Some(PbTxnOpResponse::ResponseTxn(
-                    self.apply_txn(txn, making, events)?,
-                )),
+                Some(PbTxnOpRequest::RequestPut(put)) => {
+                    let mut answer = self.apply_put(put, making, events);
+                    answer.header = Self::header(making);
+                    Some(PbTxnOpResponse::ResponsePut(answer))
+                },
+                Some(PbTxnOpRequest::RequestDeleteRange(delete)) => {
+                    let mut answer = self.apply_delete(delete, making, events);
+                    answer.header = Self::header(self.reached(making, events));
+                    Some(PbTxnOpResponse::ResponseDeleteRange(answer))
+                },
+                Some(PbTxnOpRequest::RequestTxn(txn)) => {
+                    let mut answer = self.apply_txn(txn, making, path, events)?;
+                    answer.header = Self::header(0);
+                    Some(PbTxnOpResponse::ResponseTxn(answer))
+                },
                 None => None,
             };
             responses.push(PbResponseOp { response });
@@ -325,14 +353,22 @@ impl State {
         })
     }
 
+    /// The revision that a transaction is at.
+    fn reached(&self, making: i64, events: &[Event]) -> i64 {
+        if events.is_empty() {
+            self.kv.revision()
+        } else {
+            making
+        }
+    }
+
     /// Whether a comparison holds, for every key of its range; an empty range is compared as one
     /// key that was never there, except by value, which then never holds.
     fn holds(&self, compare: &PbCompare) -> bool {
         let range = Range::new(&compare.key, &compare.range_end);
         let mut kvs = self.kv.at(&range, i64::MAX).peekable();
         if kvs.peek().is_none() {
-            if matches!(compare.target_union, Some(PbTargetUnion::Value(_))) || compare.target == 3
-            {
+            if compare.target == 3 {
                 return false;
             }
             return compare_one(compare, &PbKeyValue::default());
@@ -370,30 +406,13 @@ impl State {
         if (request.ignore_value || request.ignore_lease) && self.kv.get(&request.key).is_none() {
             return Err(Failure::KeyNotFound);
         }
+        self.check_lease(request)
+    }
+
+    fn check_lease(&self, request: &PbPutRequest) -> Result<(), Failure> {
         if request.lease != 0 && !self.leases.contains_key(&request.lease) {
             return Err(Failure::LeaseNotFound);
         }
         Ok(())
     }
-}
-
-fn set_headers(answer: &mut PbTxnResponse, revision: i64) {
-    answer.header = State::header(revision);
-    for response in &mut answer.responses {
-        match &mut response.response {
-            Some(PbTxnOpResponse::ResponseRange(range)) => range.header = inner(revision),
-            Some(PbTxnOpResponse::ResponsePut(put)) => put.header = inner(revision),
-            Some(PbTxnOpResponse::ResponseDeleteRange(delete)) => delete.header = inner(revision),
-            Some(PbTxnOpResponse::ResponseTxn(txn)) => {
-                set_headers(txn, revision);
-                txn.header = inner(revision);
-            },
-            None => {},
-        }
-    }
-}
-
-/// Inside a transaction etcd's headers hold the revision alone.
-fn inner(revision: i64) -> Option<PbResponseHeader> {
-    State::header(revision)
 }

@@ -1,7 +1,7 @@
 //! Watch streams. Each stream has a task that reads history from where each watcher is, so that a
 //! slow client is caught up from history and nothing is queued for it without a bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use etcd_client::proto::{
@@ -24,6 +24,7 @@ const FRAGMENT_BYTES: usize = 1_536 * 1024;
 /// Revisions that are read at once while catching up.
 const REVISIONS_AT_ONCE: usize = 1_000;
 
+#[derive(Debug)]
 struct Watcher {
     range: Range,
     /// Everything up to this revision has been sent.
@@ -32,6 +33,15 @@ struct Watcher {
     no_put: bool,
     no_delete: bool,
     fragment: bool,
+}
+
+/// The watchers of a stream.
+#[derive(Debug, Default)]
+struct Watchers {
+    live: BTreeMap<i64, Watcher>,
+    /// Ended by a compaction, and not cancelled by the client: their ids stay taken.
+    ended: BTreeSet<i64>,
+    next: i64,
 }
 
 /// One stream.
@@ -44,7 +54,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Serves the stream until either side ends it.
     pub(super) async fn run(self, mut requests: Streaming<PbWatchRequest>, tasks: Tasks) {
-        let mut watchers: BTreeMap<i64, Watcher> = BTreeMap::new();
+        let mut watchers = Watchers::default();
         let mut revision = self.shared.revision.subscribe();
         loop {
             let now = *revision.borrow_and_update();
@@ -88,7 +98,7 @@ impl Stream {
         self.answers.send(Ok(answer)).await.is_ok()
     }
 
-    async fn take(&self, request: PbWatchRequest, watchers: &mut BTreeMap<i64, Watcher>) -> bool {
+    async fn take(&self, request: PbWatchRequest, watchers: &mut Watchers) -> bool {
         let Ok((now, compacted)) = self
             .shared
             .read(|state| Ok((state.kv.revision(), state.kv.compacted())))
@@ -97,13 +107,9 @@ impl Stream {
         };
         match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
-                let taken = create.watch_id != 0 && watchers.contains_key(&create.watch_id);
-                if taken || watchers.len() >= WATCHERS_MAX {
-                    let why = if taken {
-                        "mvcc: duplicate watch ID provided on the WatchStream"
-                    } else {
-                        "embedded etcd: too many watchers on the stream"
-                    };
+                let keys = (create.key.as_slice(), create.range_end.as_slice());
+                let refused = refusal(keys, create.start_revision, create.watch_id, watchers);
+                if let Some(why) = refused {
                     return self
                         .send(PbWatchResponse {
                             header: self.header(now),
@@ -115,11 +121,7 @@ impl Stream {
                         })
                         .await;
                 }
-                let id = if create.watch_id != 0 {
-                    create.watch_id
-                } else {
-                    (0..).find(|id| !watchers.contains_key(id)).unwrap_or(0)
-                };
+                let id = watchers.name(create.watch_id);
                 let created = PbWatchResponse {
                     header: self.header(now),
                     watch_id: id,
@@ -129,7 +131,8 @@ impl Stream {
                 if !self.send(created).await {
                     return false;
                 }
-                if create.start_revision > 0 && create.start_revision <= compacted {
+                if create.start_revision > 0 && create.start_revision < compacted {
+                    watchers.ended.insert(id);
                     return self
                         .send(PbWatchResponse {
                             header: self.header(0),
@@ -151,7 +154,7 @@ impl Stream {
                 } else {
                     create.key
                 };
-                watchers.insert(
+                watchers.live.insert(
                     id,
                     Watcher {
                         range: Range::new(&key, &create.range_end),
@@ -165,7 +168,9 @@ impl Stream {
                 true
             },
             Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
-                if watchers.remove(&cancel.watch_id).is_none() {
+                let id = cancel.watch_id;
+                let there = watchers.live.remove(&id).is_some();
+                if !watchers.ended.remove(&id) && !there {
                     return true;
                 }
                 self.send(PbWatchResponse {
@@ -192,17 +197,18 @@ impl Stream {
     }
 
     /// Sends each watcher what it has not got, up to a revision. False when the client is gone.
-    async fn catch_up(&self, watchers: &mut BTreeMap<i64, Watcher>, now: i64) -> bool {
-        let ids: Vec<i64> = watchers.keys().copied().collect();
+    async fn catch_up(&self, watchers: &mut Watchers, now: i64) -> bool {
+        let ids: Vec<i64> = watchers.live.keys().copied().collect();
         for id in ids {
-            while let Some(watcher) = watchers.get_mut(&id)
+            while let Some(watcher) = watchers.live.get_mut(&id)
                 && watcher.sent < now
             {
                 let Ok((compacted, news)) = self.news(watcher, now) else {
                     return false;
                 };
-                if compacted > watcher.sent {
-                    watchers.remove(&id);
+                if compacted > watcher.sent + 1 {
+                    watchers.live.remove(&id);
+                    watchers.ended.insert(id);
                     let canceled = PbWatchResponse {
                         header: self.header(0),
                         watch_id: id,
@@ -238,8 +244,9 @@ impl Stream {
     ) -> Result<(i64, Option<(i64, Vec<PbEvent>)>), Failure> {
         self.shared.read(|state| {
             let compacted = state.kv.compacted();
-            // Nothing was missed when the watcher already has all that was compacted.
-            if compacted > watcher.sent {
+            // Nothing was missed when the watcher wants what was put at the compacted revision itself,
+            // which is still there.
+            if compacted > watcher.sent + 1 {
                 return Ok((compacted, None));
             }
             let mut events = Vec::new();
@@ -249,7 +256,10 @@ impl Stream {
                     break;
                 }
                 upto = Some(*revision);
-                events.extend(all.iter().filter_map(|event| watcher.wants(event)));
+                events.extend(
+                    all.iter()
+                        .filter_map(|event| watcher.wants(event, compacted)),
+                );
             }
             Ok((compacted, upto.map(|upto| (upto, events))))
         })
@@ -285,8 +295,49 @@ impl Stream {
     }
 }
 
+impl Watchers {
+    /// The id of a new one: what was asked for, or one that was never given.
+    fn name(&mut self, asked: i64) -> i64 {
+        if asked != 0 {
+            return asked;
+        }
+        while self.has(self.next) {
+            self.next += 1;
+        }
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+
+    fn has(&self, id: i64) -> bool {
+        self.live.contains_key(&id) || self.ended.contains(&id)
+    }
+}
+
+/// Why a watcher is not made.
+fn refusal(
+    (key, end): (&[u8], &[u8]),
+    start_revision: i64,
+    id: i64,
+    watchers: &Watchers,
+) -> Option<&'static str> {
+    // An absent key means all keys.
+    let key = if key.is_empty() { &[0] } else { key };
+    if start_revision < 0 {
+        Some("etcdserver: mvcc: required revision has been compacted")
+    } else if !end.is_empty() && end != [0] && key >= end {
+        Some("mvcc: watcher range is empty")
+    } else if id != 0 && watchers.has(id) {
+        Some("mvcc: duplicate watch ID provided on the WatchStream")
+    } else if watchers.live.len() + watchers.ended.len() >= WATCHERS_MAX {
+        Some("embedded etcd: too many watchers on the stream")
+    } else {
+        None
+    }
+}
+
 impl Watcher {
-    fn wants(&self, event: &Event) -> Option<PbEvent> {
+    fn wants(&self, event: &Event, compacted: i64) -> Option<PbEvent> {
         if !self.range.contains(&event.key) {
             return None;
         }
@@ -306,7 +357,9 @@ impl Watcher {
                 ..PbKeyValue::default()
             },
         };
-        let previous = event.previous.as_ref().filter(|_kv| self.previous);
+        // What was there before cannot be read any more once it is compacted.
+        let readable = self.previous && event.revision > compacted;
+        let previous = event.previous.as_ref().filter(|_kv| readable);
         Some(PbEvent {
             r#type: i32::from(event.put.is_none()),
             kv: Some(kv),

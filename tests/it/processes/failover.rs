@@ -138,9 +138,7 @@ async fn next_leader(cluster: &LocalCluster, before: u64) -> (String, u64, Durat
     let began = Instant::now();
     let limit = TTL + Duration::from_secs(1);
     let (name, term) = wait_for("another leads", limit, || async {
-        leader(cluster)
-            .await
-            .filter(|(_name, term)| *term > before)
+        leader(cluster).await.filter(|(_name, term)| *term > before)
     })
     .await;
     (name, term, began.elapsed())
