@@ -208,15 +208,9 @@ impl Kv {
             return Err(Failure::FutureRevision);
         }
         self.compacted = revision;
-        let gone = self
-            .history
-            .partition_point(|(at, _events)| *at <= revision);
-        // What was put at this very revision is still there, so a watcher of it may still be told.
-        let last = self.history.drain(..gone).next_back();
-        if let Some((at, mut events)) = last.filter(|(at, _events)| *at == revision) {
-            events.retain(|event| event.put.is_some());
-            self.history.push_front((at, events));
-        }
+        // What was done at this very revision may still be watched, as in etcd.
+        let gone = self.history.partition_point(|(at, _events)| *at < revision);
+        self.history.drain(..gone);
         self.keys.retain(|_key, versions| {
             let keep = versions.partition_point(|version| version.revision <= revision);
             let first = keep.saturating_sub(1);

@@ -391,7 +391,12 @@ impl State {
                     if range.revision > self.kv.revision() {
                         return Err(Failure::FutureRevision);
                     }
-                    if range.revision > 0 && range.revision < self.kv.compacted() {
+                    // Of a store that was never compacted even -1 may be asked for.
+                    let first = match self.kv.compacted() {
+                        0 => -1,
+                        compacted => compacted,
+                    };
+                    if range.revision != 0 && range.revision < first {
                         return Err(Failure::Compacted);
                     }
                 },

@@ -244,7 +244,7 @@ impl Stream {
     ) -> Result<(i64, Option<(i64, Vec<PbEvent>)>), Failure> {
         self.shared.read(|state| {
             let compacted = state.kv.compacted();
-            // Nothing was missed when the watcher wants what was put at the compacted revision itself,
+            // Nothing was missed when the watcher wants what was done at the compacted revision itself,
             // which is still there.
             if compacted > watcher.sent + 1 {
                 return Ok((compacted, None));

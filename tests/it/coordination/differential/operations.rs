@@ -4,6 +4,7 @@
 //! - in a transaction deletes of ranges without an end, or with one before the start, and two nested
 //!   transactions side by side: etcd does not see there that a delete overlaps with a put, and makes
 //!   both of one key in one revision;
+//! - watchers that leave out puts and deletes: nothing shows when the real one is done with them;
 //! - compaction at 0 of a store that was never compacted.
 
 use etcd_client::proto::{
@@ -373,8 +374,7 @@ impl Generator {
         };
         let filters = match self.0.random_range(0_u32..20) {
             0..=2 => vec![0],
-            3..=5 => vec![1],
-            6 => vec![0, 1],
+            3..=6 => vec![1],
             7 => vec![1, 1],
             _ => Vec::new(),
         };
