@@ -1,6 +1,9 @@
 # The commands of the project. `make help` lists them; what is longer than a line lies in scripts/.
 
 ARGS ?=
+# The documentation shows private items too. The texts of the custom resource are read in a terminal.
+RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls \
+	-A rustdoc::invalid_html_tags
 
 .PHONY: help setup build dev check test test-long docs gen image-root bench bench-laptop
 
@@ -27,7 +30,7 @@ test-long: setup ## the long fault suites; they print their figures
 	@scripts/test-long
 
 docs: setup ## the documentation of the code
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="$(RUSTDOC_LINTS)" cargo doc --no-deps --document-private-items
 
 bench: setup ## benches: ratios against a named baseline in the same run
 	cargo bench

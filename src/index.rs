@@ -13,7 +13,7 @@
 //! [`Kind::Arroy`] (random projection trees). Another kind is another implementation of [`Segment`]
 //! and another [`Recipe`]; nothing in [`search`] or in the folder format knows the trees.
 //!
-//! [`build`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
+//! [`build()`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
 //! it again after any crash; [`due`] says when to build.
 
 use std::borrow::Cow;
