@@ -12,7 +12,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,68 +22,21 @@ use vectorsphere::index::{
     ArroyParameters, Ask, Job, Open, Recipe, Segment, build, never, search, simd,
 };
 use vectorsphere::rows::{Row, Rows};
-use vectorsphere::vector::{Distance, admit};
+use vectorsphere::vector::Distance;
+
+#[path = "../tests/it/index/memory.rs"]
+mod memory;
+
+use memory::Flat;
 
 const K: usize = 10;
 const ROUNDS: usize = 5;
 
-/// Vectors in memory, one after the other.
-struct Flat {
-    dimensions: usize,
-    distance: Distance,
-    live: RoaringBitmap,
-    vectors: Vec<f32>,
-}
-
-impl Flat {
-    fn new(vectors: Vec<f32>, dimensions: usize, distance: Distance) -> Self {
-        let mut vectors = vectors;
-        for vector in vectors.chunks_exact_mut(dimensions) {
-            admit(vector, dimensions, distance).unwrap();
-        }
-        let mut live = RoaringBitmap::new();
-        live.insert_range(0..(vectors.len() / dimensions) as u32);
-        Self {
-            dimensions,
-            distance,
-            live,
-            vectors,
-        }
-    }
-
-    fn first(&self, points: usize) -> Self {
-        let vectors = self.vectors[..points * self.dimensions].to_vec();
-        Self::new(vectors, self.dimensions, self.distance)
-    }
-}
-
-impl Rows for Flat {
-    fn dimensions(&self) -> usize {
-        self.dimensions
-    }
-
-    fn distance(&self) -> Distance {
-        self.distance
-    }
-
-    fn live(&self) -> &RoaringBitmap {
-        &self.live
-    }
-
-    fn vector(&self, row: Row) -> Option<&[f32]> {
-        let start = row as usize * self.dimensions;
-        self.vectors.get(start..start + self.dimensions)
-    }
-
-    fn visit(&self, rows: &RoaringBitmap, visit: &mut dyn FnMut(Row, &[f32]) -> ControlFlow<()>) {
-        for row in rows {
-            if let Some(vector) = self.vector(row)
-                && visit(row, vector).is_break()
-            {
-                return;
-            }
-        }
-    }
+/// The first of these vectors.
+fn first(rows: &Flat, points: usize) -> Flat {
+    let dimensions = rows.dimensions();
+    let vectors = rows.vectors[..points * dimensions].to_vec();
+    Flat::new(vectors, dimensions, rows.distance())
 }
 
 fn main() {
@@ -127,7 +79,7 @@ fn main() {
     }
     if runs("sizes") {
         for points in [10_000, 20_000, 40_000] {
-            measure(&cosine.first(points), &asked, &ArroyParameters::default());
+            measure(&first(&cosine, points), &asked, &ArroyParameters::default());
         }
     }
     if runs("filters") {
@@ -193,7 +145,7 @@ fn measure(rows: &Flat, asked: &Flat, parameters: &ArroyParameters) {
     println!(
         "\n{:?}, {} points: {} trees, leaves of {}: build {:.1} s on one thread, {:.1} MB (vectors {:.1} MB), \
          measured recall {:.3}, compares {} rows, memory before {} MB, peak {} MB, after {} MB",
-        rows.distance,
+        rows.distance(),
         rows.live.len(),
         parameters.trees,
         parameters.leaf_rows,
@@ -272,7 +224,7 @@ fn compare(
                 found += answer
                     .hits
                     .iter()
-                    .filter(|hit| rows.distance.reaches(hit.score, *last))
+                    .filter(|hit| rows.distance().reaches(hit.score, *last))
                     .count();
             }
             recalls[at] = found.min(wanted) as f64 / wanted as f64;
