@@ -80,7 +80,7 @@ fn etcd_storage() -> Storage {
 #[derive(KubeSchema, Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalEtcd {
-    /// Its members, such as https://etcd-0.etcd:2379.
+    /// Its members, such as `https://etcd-0.etcd:2379`.
     #[schemars(length(min = 1, max = 9))]
     #[x_kube(
         validation = Rule::new("self.all(e, e.matches('^https?://[^ /]+:[0-9]+$'))")

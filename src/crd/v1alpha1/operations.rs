@@ -12,7 +12,7 @@ use super::defaults;
 #[serde(rename_all = "camelCase")]
 pub struct Updates {
     /// Automatic replaces pods one after the other. Supervised waits before the first disruptive
-    /// step for the annotation vectorsphere.io/approve=<generation>. OnDelete replaces a pod only
+    /// step for the annotation `vectorsphere.io/approve=GENERATION`. OnDelete replaces a pod only
     /// after somebody deleted it.
     #[serde(default, rename = "type")]
     pub type_: UpdateType,
