@@ -1,4 +1,8 @@
 //! The real binary, as a user runs it: whole clusters on this machine, killed and started again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "who runs only the binary has neither the clock nor the tasks of the library"
+)]
 
 mod demo;
 mod dev;

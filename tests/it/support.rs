@@ -1,4 +1,8 @@
 //! What several tests need.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "who runs only the binary has neither the clock nor the tasks of the library"
+)]
 
 pub(crate) mod local_cluster;
 pub(crate) mod real_etcd;

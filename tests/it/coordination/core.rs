@@ -6,7 +6,6 @@ mod elections;
 mod embedded;
 mod mirrors;
 mod proxy;
-mod server;
 mod sessions;
 
 use std::future::Future;
@@ -24,6 +23,8 @@ use vectorsphere::coordination::{Change, Etcd, Guard, Keys, Transaction};
 use vectorsphere::entropy::Entropy;
 use vectorsphere::ids::{NodeId, Term};
 use vectorsphere::tasks::Tasks;
+
+use crate::support::wait_for::wait_for;
 
 /// Long enough for anything that should come about on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -49,10 +50,7 @@ async fn eventually<F: Future<Output = bool>>(
     condition: impl Fn() -> F,
 ) -> Duration {
     let began = now();
-    while !condition().await {
-        assert!(now().since(began) < limit, "{what}: not within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_for(what, limit, || async { condition().await.then_some(()) }).await;
     now().since(began)
 }
 

@@ -48,7 +48,7 @@ async fn the_embedded_etcd_answers_as_a_real_one_does() {
     let (tasks, embedded) = embedded_etcd(folder.path());
     let lists = number("VECTORSPHERE_DIFFERENTIAL_LISTS", LISTS);
     let seed = number("VECTORSPHERE_SEED", SEED);
-    let mut run = Run::start(&real.endpoint, &embedded, seed).await;
+    let mut run = Run::start(real.endpoint(), &embedded, seed).await;
     for list in 0..lists {
         run.list(list).await;
     }

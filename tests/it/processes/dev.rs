@@ -26,7 +26,7 @@ fn refused(command: &mut Command) -> (Option<i32>, String) {
 
 fn dev_with(manifest: &str, folder: &Path) -> (Option<i32>, String) {
     let file = folder.join("cluster.yaml");
-    std::fs::write(&file, manifest).unwrap();
+    fs_err::write(&file, manifest).unwrap();
     let mut command = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
     refused(
         command
@@ -122,7 +122,7 @@ fn a_taken_port_is_said_at_once() {
 }
 
 fn endpoints(folder: &Path) -> Value {
-    let text = std::fs::read(folder.join("endpoints.json")).unwrap();
+    let text = fs_err::read(folder.join("endpoints.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
@@ -151,7 +151,7 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
             .path()
             .join("logs")
             .join(format!("{}.log", component["name"].as_str().unwrap()));
-        assert!(std::fs::metadata(log).unwrap().len() > 0);
+        assert!(fs_err::metadata(log).unwrap().len() > 0);
     }
     for role in ["gateway", "master", "worker"] {
         let before = cluster.pids(role)[0];
@@ -205,7 +205,7 @@ fn dev_tells_what_has_no_effect_and_where_etcd_is() {
     let folder = tempfile::tempdir().unwrap();
     let hibernated = format!("{SAMPLE}  power: Hibernated\n  deletionProtection: true\n");
     let file = folder.path().join("cluster.yaml");
-    std::fs::write(&file, hibernated).unwrap();
+    fs_err::write(&file, hibernated).unwrap();
     let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
     let output = dev
         .arg(&file)

@@ -6,10 +6,9 @@
 mod trace;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,7 +18,6 @@ use crate::support::local_cluster::LocalCluster;
 use crate::support::skip::skip;
 use crate::support::wait_for::wait_for;
 
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const SHARD_FILE: &str = "/store/data.mdb";
 const ETCD_FILE: &str = "/etcd/log";
 
@@ -60,11 +58,9 @@ fn hold<T>(verdict: Result<T, String>) -> T {
 
 /// A cluster whose every process is watched.
 struct Watched {
-    child: Child,
-    url: String,
+    cluster: LocalCluster,
     /// Holds the data folder, the trace and the switch of the failure.
     folder: PathBuf,
-    http: reqwest::Client,
 }
 
 impl Watched {
@@ -73,67 +69,28 @@ impl Watched {
         // The kernel tells paths without symbolic links, and the library compares them.
         let folder = folder.canonicalize().unwrap();
         let library = library(&folder)?;
-        for name in ["data", "trace"] {
-            std::fs::create_dir_all(folder.join(name)).unwrap();
-        }
-        let log = folder.join("dev.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
-            .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder.join("data"))
-            .env("LD_PRELOAD", library)
-            .env("VECTORSPHERE_TEST_TRACE", folder.join("trace"))
-            .env("VECTORSPHERE_TEST_FOLDER", folder.join("data"))
-            .env("VECTORSPHERE_TEST_EIO", folder.join("eio"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let (sender, receiver) = mpsc::channel();
-        let output = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if let Some(url) = line.strip_prefix("ready ") {
-                    // The test may have ended.
-                    let _gone = sender.send(url.to_owned());
-                }
-            }
-        });
-        let Ok(url) = receiver.recv_timeout(READY_TIMEOUT) else {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            panic!("not ready in {READY_TIMEOUT:?}:\n{said}");
-        };
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
-        Some(Self {
-            child,
-            url,
-            folder,
-            http,
-        })
+        fs_err::create_dir_all(folder.join("trace")).unwrap();
+        let data = folder.join("data");
+        let environment = [
+            ("LD_PRELOAD", library),
+            ("VECTORSPHERE_TEST_TRACE", folder.join("trace")),
+            ("VECTORSPHERE_TEST_FOLDER", data.clone()),
+            ("VECTORSPHERE_TEST_EIO", folder.join("eio")),
+        ];
+        let cluster = LocalCluster::start_with(&data, None, &environment);
+        Some(Self { cluster, folder })
     }
 
     fn data_dir(&self) -> PathBuf {
-        self.folder.join("data")
+        self.cluster.data_dir.clone()
     }
 
     /// A request: its status, what was said, and when it was under way.
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String, Window) {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
-        if !body.is_null() {
-            request = request.json(body);
-        }
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value, Window) {
         let start = now();
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
+        let (status, said) = self.cluster.ask(method, path, body).await;
         let end = now();
-        (status, text, Window { start, end })
+        (status, said, Window { start, end })
     }
 
     /// A request that must be acknowledged.
@@ -144,7 +101,7 @@ impl Watched {
     }
 
     /// Writes one point.
-    async fn upsert(&self, id: u64, value: u64) -> (u16, String, Window) {
+    async fn upsert(&self, id: u64, value: u64) -> (u16, Value, Window) {
         let points = json!({"points": [
             {"id": id, "vector": [1, 2], "payload": {"value": value}},
         ]});
@@ -154,9 +111,7 @@ impl Watched {
 
     /// The port on which the worker answers the gateway.
     fn worker_port(&self) -> u16 {
-        let text = std::fs::read_to_string(self.data_dir().join("endpoints.json")).unwrap();
-        let file: Value = serde_json::from_str(&text).unwrap();
-        let components = file["components"].as_array().unwrap();
+        let components = self.cluster.components();
         let worker = components
             .iter()
             .find(|component| component["role"] == "worker")
@@ -167,48 +122,30 @@ impl Watched {
     }
 
     /// The only shard, as the cluster tells it.
-    fn shard(&self) -> Value {
-        let output = Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
-            .args(["ctl", "status", "--json", "--data-dir"])
-            .arg(self.data_dir())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    async fn shard(&self) -> Value {
+        let status = self.cluster.status().await.unwrap();
         status["collections"][0]["shards"][0].clone()
     }
 
     /// Makes syncs fail of files whose path contains this.
     fn break_disk(&self, path: &str, mode: &str) {
         let draft = self.folder.join("eio.draft");
-        std::fs::write(&draft, format!("{path}\n{mode}\n")).unwrap();
-        std::fs::rename(draft, self.folder.join("eio")).unwrap();
+        fs_err::write(&draft, format!("{path}\n{mode}\n")).unwrap();
+        fs_err::rename(draft, self.folder.join("eio")).unwrap();
     }
 
     fn mend_disk(&self) {
-        std::fs::remove_file(self.folder.join("eio")).unwrap();
+        fs_err::remove_file(self.folder.join("eio")).unwrap();
     }
 
     /// Stops it, and reads what all its processes did.
-    fn stop(mut self) -> Trace {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap();
+    fn stop(self) -> Trace {
+        assert_eq!(self.cluster.terminate(), Some(0));
         let mut text = String::new();
-        for file in std::fs::read_dir(self.folder.join("trace")).unwrap() {
-            text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+        for file in fs_err::read_dir(self.folder.join("trace")).unwrap() {
+            text.push_str(&fs_err::read_to_string(file.unwrap().path()).unwrap());
         }
         hold(Trace::parse(&text))
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // Its children end with it.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -272,7 +209,7 @@ async fn an_index_is_synced_before_it_has_its_name() {
         assert_eq!(status, 200, "{said}");
     }
     wait_for("an index is built", Duration::from_secs(60), || async {
-        (cluster.shard()["index"]["kind"] == "arroy").then_some(())
+        (cluster.shard().await["index"]["kind"] == "arroy").then_some(())
     })
     .await;
     let built = now();
@@ -280,7 +217,7 @@ async fn an_index_is_synced_before_it_has_its_name() {
     // In this order: it is moved from the one into the other, and removed there.
     let folders = ["shards", "trash"].map(|name| root.join("laptop-worker-0").join(name));
     wait_for("the data is removed", Duration::from_secs(60), || async {
-        let mut left = folders.iter().map(std::fs::read_dir);
+        let mut left = folders.iter().map(fs_err::read_dir);
         let all_empty = left.all(|folder| folder.is_ok_and(|mut left| left.next().is_none()));
         all_empty.then_some(())
     })
@@ -311,7 +248,7 @@ async fn broken_disk(mode: &str) {
         let (status, said, _window) = cluster.upsert(id, 7).await;
         assert!(status >= 500, "{mode}: {id}: {status} {said}");
     }
-    let shard = cluster.shard();
+    let shard = cluster.shard().await;
     assert_eq!(shard["state"], "failed", "{mode}: {shard}");
     let query = json!({"query": [1, 1], "limit": 1});
     let (status, said, _window) = cluster

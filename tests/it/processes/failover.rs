@@ -1,6 +1,5 @@
 //! The leader away, and etcd away: another leads in time, searches and writes go on.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,23 +31,9 @@ fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
-/// What `ctl status` says; none while no master answers.
-async fn status(cluster: &LocalCluster) -> Option<Value> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vectorsphere"));
-    command
-        .args(["ctl", "status", "--json", "--data-dir"])
-        .arg(&cluster.data_dir);
-    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = run.await.unwrap();
-    output
-        .status
-        .success()
-        .then(|| serde_json::from_slice(&output.stdout).unwrap())
-}
-
 /// The leader and its term.
 async fn leader(cluster: &LocalCluster) -> Option<(String, u64)> {
-    let status = status(cluster).await?;
+    let status = cluster.status().await?;
     Some((
         status["leader"].as_str()?.to_owned(),
         status["term"].as_u64()?,
@@ -130,7 +115,7 @@ async fn drive(
 
 fn cluster_of_three(folder: &std::path::Path) -> LocalCluster {
     let manifest = folder.join("cluster.yaml");
-    std::fs::write(&manifest, THREE_MASTERS).unwrap();
+    fs_err::write(&manifest, THREE_MASTERS).unwrap();
     LocalCluster::start(&folder.join("data"), Some(&manifest))
 }
 
@@ -179,7 +164,7 @@ async fn another_master_leads_when_the_leader_hangs_and_the_old_one_changes_noth
     let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
     cluster.must("PUT", "/collections/d", &vectors).await;
     wait_for("all three serve", Duration::from_secs(30), || async {
-        let status = status(&cluster).await?;
+        let status = cluster.status().await?;
         let masters = status["processes"]
             .as_array()?
             .iter()

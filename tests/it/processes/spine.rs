@@ -1,8 +1,11 @@
 //! From `dev` to an answer: every route that is built, over the real path.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::local_cluster::LocalCluster;
+use crate::support::wait_for::wait_for;
 
 fn names(points: &Value) -> Vec<Value> {
     points
@@ -14,6 +17,7 @@ fn names(points: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn a_laptop_cluster_answers_searches_and_finds_its_data_again() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(folder.path(), None);
@@ -117,7 +121,7 @@ async fn shards_on_several_workers_answer_as_one_over_either_routing() {
              master:\n    replicas: 1\n  worker:\n    replicas: 3\n    storage:\n      size: 1Gi\n  \
              etcd:\n    managed: {{}}\n"
         );
-        std::fs::write(&manifest, text).unwrap();
+        fs_err::write(&manifest, text).unwrap();
         let cluster = LocalCluster::start(&folder.path().join("data"), Some(&manifest));
         let vectors = json!({"vectors": {"size": 2, "distance": "Euclid"}});
         cluster.must("PUT", "/collections/c", &vectors).await;
@@ -167,4 +171,56 @@ async fn shards_on_several_workers_answer_as_one_over_either_routing() {
             .await;
         assert_eq!(count["count"], 50, "{routing}");
     }
+}
+
+#[tokio::test]
+async fn every_process_counts_what_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(folder.path(), None);
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    cluster.must("PUT", "/collections/c", &vectors).await;
+    let points = json!({"points": [{"id": 1, "vector": [1, 2]}, {"id": 2, "vector": [2, 1]}]});
+    cluster
+        .must("PUT", "/collections/c/points?wait=true", &points)
+        .await;
+    let query = json!({"query": [1, 1]});
+    cluster
+        .must("POST", "/collections/c/points/query", &query)
+        .await;
+    let absent = cluster.ask("POST", "/collections/x/points/query", &query);
+    assert_eq!(absent.await.0, 404);
+    let told = [
+        (
+            "gateway",
+            r#"vectorsphere_gateway_requests_total{operation="query",outcome="done"} 1"#,
+        ),
+        (
+            "gateway",
+            r#"vectorsphere_gateway_requests_total{operation="query",outcome="not_found"} 1"#,
+        ),
+        (
+            "gateway",
+            r#"vectorsphere_gateway_request_seconds_count{operation="upsert"} 1"#,
+        ),
+        (
+            "master",
+            r#"vectorsphere_master_changes_total{operation="create_collection",outcome="done"} 1"#,
+        ),
+        ("worker", "vectorsphere_worker_points_written_total 2"),
+        ("worker", "vectorsphere_worker_search_seconds_count 1"),
+        ("worker", "vectorsphere_worker_write_seconds_count 1"),
+        ("worker", "vectorsphere_worker_shards 1"),
+        ("worker", "vectorsphere_process_ready 1"),
+        ("gateway", "vectorsphere_process_ready 1"),
+    ];
+    for (role, line) in told {
+        let what = format!("the {role} tells {line}");
+        wait_for(&what, Duration::from_secs(30), || async {
+            let metrics = cluster.metrics(role).await;
+            metrics.lines().any(|told| told == line).then_some(())
+        })
+        .await;
+    }
+    let metrics = cluster.metrics("master").await;
+    assert!(!metrics.contains("vectorsphere_master_term 0"), "{metrics}");
 }

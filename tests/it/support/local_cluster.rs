@@ -26,18 +26,28 @@ pub(crate) struct LocalCluster {
 impl LocalCluster {
     /// Starts a cluster of a sample or of another manifest; returns when it serves.
     pub(crate) fn start(data_dir: &Path, manifest: Option<&Path>) -> Self {
+        Self::start_with(data_dir, manifest, &[])
+    }
+
+    /// The same with more in the environment of all its processes.
+    pub(crate) fn start_with(
+        data_dir: &Path,
+        manifest: Option<&Path>,
+        environment: &[(&str, PathBuf)],
+    ) -> Self {
         let began = std::time::Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_vectorsphere"));
         command
             .arg("dev")
             .args(["--listen", "127.0.0.1:0"])
             .arg("--data-dir")
-            .arg(data_dir);
+            .arg(data_dir)
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         if let Some(manifest) = manifest {
             command.arg("-f").arg(manifest);
         }
-        std::fs::create_dir_all(data_dir).unwrap();
-        let log = std::fs::File::options()
+        fs_err::create_dir_all(data_dir).unwrap();
+        let log = fs_err::File::options()
             .create(true)
             .append(true)
             .open(data_dir.join("dev.log"))
@@ -45,7 +55,7 @@ impl LocalCluster {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(log.into_file())
             .spawn()
             .unwrap();
         let (lines, output) = (mpsc::channel(), child.stdout.take().unwrap());
@@ -60,7 +70,7 @@ impl LocalCluster {
         });
         let Ok(url) = receiver.recv_timeout(READY_TIMEOUT) else {
             child.kill().unwrap();
-            let log = std::fs::read_to_string(data_dir.join("dev.log")).unwrap_or_default();
+            let log = fs_err::read_to_string(data_dir.join("dev.log")).unwrap_or_default();
             panic!("not ready in {READY_TIMEOUT:?}:\n{log}");
         };
         let http = reqwest::Client::builder()
@@ -79,7 +89,7 @@ impl LocalCluster {
 
     /// The components: name, role, pid, addresses.
     pub(crate) fn components(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.data_dir.join("endpoints.json")).unwrap();
+        let text = fs_err::read_to_string(self.data_dir.join("endpoints.json")).unwrap();
         let file: Value = serde_json::from_str(&text).unwrap();
         file["components"].as_array().unwrap().clone()
     }
@@ -141,6 +151,29 @@ impl LocalCluster {
         answer["result"].clone()
     }
 
+    /// The metrics of the first process of a role.
+    pub(crate) async fn metrics(&self, role: &str) -> String {
+        let components = self.components();
+        let mut of_role = components.iter().filter(|one| one["role"] == role);
+        let address = of_role.next().unwrap()["http_address"].as_str().unwrap();
+        let answer = self.http.get(format!("http://{address}/metrics")).send();
+        answer.await.unwrap().text().await.unwrap()
+    }
+
+    /// What `ctl status` says; none while no master answers.
+    pub(crate) async fn status(&self) -> Option<Value> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vectorsphere"));
+        command
+            .args(["ctl", "status", "--json", "--data-dir"])
+            .arg(&self.data_dir);
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = run.await.unwrap();
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+
     /// Waits until a component that is not `before` runs in its place.
     pub(crate) async fn replaced(&self, role: &str, before: i32) {
         wait_for(
@@ -175,7 +208,7 @@ pub(crate) fn kill(pid: i32) {
 
 /// Whether a process runs (a zombie does not).
 pub(crate) fn runs(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
         .rsplit_once(") ")
         .and_then(|(_name, rest)| rest.chars().next());

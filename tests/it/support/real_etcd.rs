@@ -1,12 +1,20 @@
-//! A real etcd for a test, in a folder of its own, gone with the value.
+//! A real etcd as a child process that can be paused, killed, restarted and wiped.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tempfile::TempDir;
 
 use super::skip::skip;
 use super::wait_for::wait_for;
+
+/// Long enough for it to start on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the real etcd is, made by `scripts/test-etcd`.
 pub(crate) fn program() -> Option<PathBuf> {
@@ -22,69 +30,184 @@ pub(crate) fn program() -> Option<PathBuf> {
     None
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+/// One etcd server, or one member of a cluster. It dies with this.
+pub(crate) struct RealEtcd {
+    binary: &'static Path,
+    data: TempDir,
+    endpoint: String,
+    arguments: Vec<String>,
+    child: Mutex<Option<Child>>,
 }
 
-/// A running etcd.
-pub(crate) struct RealEtcd {
-    child: Child,
-    pub(crate) endpoint: String,
-    _folder: tempfile::TempDir,
+/// The etcd of the tests, looked for once: several tests at a time must not make it.
+fn binary() -> Option<&'static Path> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(program).as_deref()
+}
+
+/// Ports that were free a moment ago, all different.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl RealEtcd {
-    /// Starts one; `None` when there is none to be had.
+    /// A server that runs and answers; none where no etcd can be had, which has been said then.
     pub(crate) async fn start() -> Option<Self> {
-        let program = program()?;
-        let folder = tempfile::tempdir().unwrap();
-        let (client, peer) = (free_port(), free_port());
-        let [endpoint, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
-        let child = Command::new(program)
-            .arg("--data-dir")
-            .arg(folder.path())
-            .args(["--unsafe-no-fsync", "--log-level", "error"])
-            .args([
-                "--listen-client-urls",
-                &endpoint,
-                "--advertise-client-urls",
-                &endpoint,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ])
-            .args(["--initial-cluster", &format!("default={peer}")])
+        let server = Self::stopped()?;
+        server.run().await;
+        Some(server)
+    }
+
+    /// A server with its address, not running yet.
+    pub(crate) fn stopped() -> Option<Self> {
+        let [client, peer] = free_ports();
+        let peer = format!("http://127.0.0.1:{peer}");
+        let cluster = format!("one={peer}");
+        Some(Self::member(binary()?, ("one", client), &peer, &cluster))
+    }
+
+    /// A cluster of three that answers.
+    pub(crate) async fn cluster() -> Option<[Self; 3]> {
+        let binary = binary()?;
+        let [one, two, three, peer_one, peer_two, peer_three] = free_ports();
+        let peer = |port: u16| format!("http://127.0.0.1:{port}");
+        let parts = [
+            ("a", one, peer(peer_one)),
+            ("b", two, peer(peer_two)),
+            ("c", three, peer(peer_three)),
+        ];
+        let all: Vec<String> = parts
+            .iter()
+            .map(|(name, _client, peer)| format!("{name}={peer}"))
+            .collect();
+        let all = all.join(",");
+        let members =
+            parts.map(|(name, client, peer)| Self::member(binary, (name, client), &peer, &all));
+        for member in &members {
+            member.spawn();
+        }
+        for member in &members {
+            member.answers().await;
+        }
+        Some(members)
+    }
+
+    fn member(
+        binary: &'static Path,
+        (name, client): (&str, u16),
+        peer: &str,
+        cluster: &str,
+    ) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let endpoint = format!("http://127.0.0.1:{client}");
+        let folder = data.path().join("etcd").to_string_lossy().into_owned();
+        let arguments = [
+            ("--name", name),
+            ("--data-dir", &folder),
+            ("--listen-client-urls", &endpoint),
+            ("--advertise-client-urls", &endpoint),
+            ("--listen-peer-urls", peer),
+            ("--initial-advertise-peer-urls", peer),
+            ("--initial-cluster", cluster),
+            ("--log-level", "error"),
+        ];
+        let arguments = arguments
+            .into_iter()
+            .flat_map(|(name, value)| [name, value]);
+        let mut arguments: Vec<String> = arguments.map(str::to_owned).collect();
+        arguments.push("--unsafe-no-fsync".to_owned());
+        Self {
+            binary,
+            data,
+            endpoint,
+            arguments,
+            child: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Starts it, with the data that it left, and waits until it answers.
+    pub(crate) async fn run(&self) {
+        self.spawn();
+        self.answers().await;
+    }
+
+    fn spawn(&self) {
+        let child = Command::new(self.binary)
+            .args(&self.arguments)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let address = endpoint.clone();
-        wait_for("etcd answers", Duration::from_secs(30), || {
-            let address = address.clone();
-            async move {
-                let mut client = etcd_client::Client::connect([address], None).await.ok()?;
-                client.get("a", None).await.ok()
-            }
+        let before = self.child().replace(child);
+        assert!(before.is_none(), "it runs already");
+    }
+
+    async fn answers(&self) {
+        wait_for("etcd answers", LIMIT, || async {
+            self.raw().await.get("x", None).await.ok()
         })
         .await;
-        Some(Self {
-            child,
-            endpoint,
-            _folder: folder,
-        })
+    }
+
+    /// A client that is not ours, to look and to write behind our back.
+    pub(crate) async fn raw(&self) -> Client {
+        let options = ConnectOptions::new().with_timeout(Duration::from_secs(1));
+        Client::connect([&self.endpoint], Some(options))
+            .await
+            .unwrap()
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub(crate) fn kill(&self) {
+        let child = self.child().take();
+        let mut child = child.expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGSTOP: its connections stay, and nothing answers. Returns once it has stopped.
+    pub(crate) fn pause(&self) {
+        let pid = self.signal(Signal::STOP);
+        let (_pid, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped(), "{status:?}");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Deletes its data. It must not run.
+    pub(crate) fn wipe(&self) {
+        assert!(self.child().is_none(), "it runs");
+        let data: &Path = self.data.path();
+        fs_err::remove_dir_all(data.join("etcd")).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) -> Pid {
+        let child = self.child();
+        let id = child.as_ref().expect("it runs").id();
+        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        pid
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for RealEtcd {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        if let Some(mut child) = self.child().take() {
+            // Gone already is as good.
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }

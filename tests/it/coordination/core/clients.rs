@@ -10,14 +10,14 @@ use vectorsphere::fault::{Fault, Kind};
 use vectorsphere::ids::Revision;
 use vectorsphere::tasks::Tasks;
 
-use super::server::Server;
 use super::{LIMIT, changes, client, entropy, eventually, guarded, keys, now, put};
+use crate::support::real_etcd::RealEtcd;
 
 /// A member that is dead from the start, before and after the living one, costs no call an error and
 /// only the first one time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_member_costs_no_call() {
-    let (Some(server), Some(dead)) = (Server::start().await, Server::stopped()) else {
+    let (Some(server), Some(dead)) = (RealEtcd::start().await, RealEtcd::stopped()) else {
         return;
     };
     let etcd = client(&[dead.endpoint(), server.endpoint(), dead.endpoint()]).await;
@@ -34,7 +34,7 @@ async fn a_dead_member_costs_no_call() {
 /// The member that all calls go to is killed: reads go on without an error, and so do sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_loses_a_member_answers_on() {
-    let Some(members) = Server::cluster().await else {
+    let Some(members) = RealEtcd::cluster().await else {
         return;
     };
     let endpoints = [0, 1, 2].map(|n: usize| members[n].endpoint());
@@ -54,7 +54,7 @@ async fn a_cluster_that_loses_a_member_answers_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guards_hold_changes_back() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;
@@ -100,7 +100,7 @@ async fn guards_hold_changes_back() {
 /// A listing of many pages shows one moment, however fast its first and last keys change together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_shows_one_revision() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;
@@ -149,7 +149,7 @@ async fn a_listing_shows_one_revision() {
 /// was never sent, changed nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_told_apart_from_a_lost_request() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;
@@ -182,7 +182,7 @@ async fn a_lost_answer_is_told_apart_from_a_lost_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_clusters_cannot_have_one_prefix() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;

@@ -9,8 +9,8 @@ use vectorsphere::entropy::Entropy;
 use vectorsphere::ids::{Revision, Term};
 use vectorsphere::tasks::Tasks;
 
-use super::server::Server;
 use super::{LIMIT, Member, TTL, client, eventually, guarded, keys, node, now, put};
+use crate::support::real_etcd::RealEtcd;
 
 /// A control write of the leader of that term.
 fn control(term: Term) -> Transaction {
@@ -28,7 +28,7 @@ async fn is_accepted(etcd: &Etcd, term: Term) -> bool {
 /// term, and what the dead leader's term would still write is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_leader_follows_a_dead_one_and_fences_it() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let first = Member::start(server.endpoint(), 1).await;
@@ -62,7 +62,7 @@ async fn the_next_leader_follows_a_dead_one_and_fences_it() {
 /// Who resigns no longer leads before another does, and the other leads at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_resigns_is_followed_at_once() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let first = Member::start(server.endpoint(), 1).await;
@@ -89,7 +89,7 @@ async fn a_leader_that_resigns_is_followed_at_once() {
 /// A process that was killed and comes back does not wait for its former self to time out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let before = Member::start(server.endpoint(), 1).await;
@@ -108,7 +108,7 @@ async fn a_leader_that_comes_back_leads_again_in_a_new_term() {
 /// etcd falls silent: the leader stops by its own clock before its lease can end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_etcd_stops_itself() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let leader = Member::start(server.endpoint(), 1).await;
@@ -130,7 +130,7 @@ async fn a_leader_without_etcd_stops_itself() {
 /// the time: the terms of the writes that etcd accepted never go back, and somebody leads in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accepted_writes_never_go_back_to_an_older_term() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;
@@ -202,7 +202,7 @@ async fn writing(etcd: &Etcd, least: i64) -> i64 {
 }
 
 /// Does some harm, and says whether a term ended for certain.
-async fn trouble(server: &Server, members: &[Arc<Member>], term: Term, draw: f64) -> bool {
+async fn trouble(server: &RealEtcd, members: &[Arc<Member>], term: Term, draw: f64) -> bool {
     if draw < 0.6 {
         // The leader's lease ends behind its back.
         let leader = members

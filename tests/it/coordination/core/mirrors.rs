@@ -13,8 +13,8 @@ use vectorsphere::ids::Revision;
 use vectorsphere::tasks::Tasks;
 
 use super::proxy::Proxy;
-use super::server::Server;
 use super::{LIMIT, changes, client, entropy, eventually, now, put, within};
+use crate::support::real_etcd::RealEtcd;
 
 const PREFIX: &str = "/m/";
 
@@ -70,7 +70,7 @@ async fn scribble(etcd: &Etcd, entropy: &Entropy, transactions: usize) -> Revisi
 /// restarted: in the end the mirror is what etcd holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_equals_etcd_after_cuts_compaction_and_a_crash() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let proxy = Proxy::to(server.endpoint()).await;
@@ -111,7 +111,7 @@ async fn a_mirror_equals_etcd_after_cuts_compaction_and_a_crash() {
 /// A view holds every write that came before the refresh, whoever made it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_sees_every_earlier_write() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let tasks = Tasks::new();
@@ -145,7 +145,7 @@ async fn a_refresh_sees_every_earlier_write() {
 /// soon as it answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_is_known_and_survived() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let tasks = Tasks::new();
@@ -178,7 +178,7 @@ async fn silence_is_known_and_survived() {
 /// mirror is up to date again within two heartbeats of the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_are_left() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let proxy = Proxy::to(server.endpoint()).await;
@@ -199,7 +199,7 @@ async fn half_open_connections_are_left() {
 /// A mirror starts while there is no etcd, and is ready once there is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_starts_without_etcd() {
-    let Some(server) = Server::stopped() else {
+    let Some(server) = RealEtcd::stopped() else {
         return;
     };
     let tasks = Tasks::new();
@@ -223,7 +223,7 @@ async fn a_mirror_starts_without_etcd() {
 /// etcd comes back without its data: what it shows is refused, and what was known is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_etcd_that_lost_its_data_is_refused() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let tasks = Tasks::new();
@@ -247,7 +247,7 @@ async fn an_etcd_that_lost_its_data_is_refused() {
 /// stream that stays open for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compacted_watch_is_an_error() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let etcd = client(&[server.endpoint()]).await;
@@ -267,7 +267,7 @@ async fn a_compacted_watch_is_an_error() {
 /// arrives whole although etcd sends it in pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_values_and_large_revisions_arrive_whole() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let tasks = Tasks::new();

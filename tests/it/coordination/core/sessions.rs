@@ -9,14 +9,14 @@ use vectorsphere::coordination::session::{Session, State};
 use vectorsphere::ids::Revision;
 use vectorsphere::tasks::Tasks;
 
-use super::server::Server;
 use super::{LIMIT, Member, ROOT, TTL, client, entropy, entry_of, eventually, now};
+use crate::support::real_etcd::RealEtcd;
 
 /// Etcd falls silent: the session knows by its own clock that its lease may end, before it can; when
 /// etcd answers again the process is back with all its keys, on the old lease or on a new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_etcd_makes_a_session_suspect_in_time() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -49,7 +49,7 @@ async fn a_silent_etcd_makes_a_session_suspect_in_time() {
 /// though every connection was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_outlives_a_restart_of_etcd() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -73,7 +73,7 @@ async fn a_session_outlives_a_restart_of_etcd() {
 /// A lease that ends behind the session's back: a new one, a new generation, and the entry again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_session_begins_anew_and_registers_again() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -97,7 +97,7 @@ async fn a_lost_session_begins_anew_and_registers_again() {
 /// What may be asked of a process is what it said last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_state_of_a_process_is_told() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -116,7 +116,7 @@ async fn the_state_of_a_process_is_told() {
 /// A process that leaves takes all its keys with it, in one event, at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_closes_its_session_leaves_in_one_event() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -148,7 +148,7 @@ async fn a_process_that_closes_its_session_leaves_in_one_event() {
 /// A process that is killed is gone for all within its lease's life and a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_vanishes_is_gone_after_its_time_to_live() {
-    let Some(server) = Server::start().await else {
+    let Some(server) = RealEtcd::start().await else {
         return;
     };
     let member = Member::start(server.endpoint(), 1).await;
@@ -164,7 +164,7 @@ async fn a_process_that_vanishes_is_gone_after_its_time_to_live() {
 /// A session starts while there is no etcd.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_starts_without_etcd() {
-    let Some(server) = Server::stopped() else {
+    let Some(server) = RealEtcd::stopped() else {
         return;
     };
     let tasks = Tasks::new();

@@ -118,13 +118,14 @@ impl Answer {
 
     /// The words of a refusal.
     pub(super) fn refusal(&self) -> Option<&str> {
-        match &self.what {
-            What::Refused { message, .. } => Some(message),
-            What::Watch(created) if created.canceled && created.created => {
-                Some(&created.cancel_reason)
-            },
-            _ => None,
+        if let What::Refused { message, .. } = &self.what {
+            return Some(message);
         }
+        let What::Watch(created) = &self.what else {
+            return None;
+        };
+        let refused = created.canceled && created.created;
+        refused.then_some(&created.cancel_reason)
     }
 }
 
