@@ -78,9 +78,11 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Erro
 fn usage(error: &clap::Error) -> ExitCode {
     // The text has nowhere else to go.
     drop(error.print());
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(EXIT_USAGE),
+    let asked_for = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+    if asked_for.contains(&error.kind()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_USAGE)
     }
 }
 

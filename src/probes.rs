@@ -102,10 +102,13 @@ fn openmetrics(text: String) -> Response {
 
 /// Trouble as text, for routers that speak no other language.
 fn plain(trouble: &Trouble) -> Response {
-    let status = match trouble.kind() {
-        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Kind::PermissionDenied => StatusCode::FORBIDDEN,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    let kind = trouble.kind();
+    let status = if kind == Kind::Unauthenticated {
+        StatusCode::UNAUTHORIZED
+    } else if kind == Kind::PermissionDenied {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
     };
     (status, trouble.to_string()).into_response()
 }

@@ -66,6 +66,11 @@ impl Range {
         }
     }
 
+    /// Whether no key can lie in it: its end is not after its start.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.bounds().is_none()
+    }
+
     pub(super) fn contains(&self, key: &[u8]) -> bool {
         match self.end.as_slice() {
             [] => key == self.key,

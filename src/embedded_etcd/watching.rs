@@ -35,6 +35,16 @@ struct Watcher {
     fragment: bool,
 }
 
+/// A watcher that is asked for.
+#[derive(Debug)]
+struct Wanted {
+    /// 0: the server chooses.
+    id: i64,
+    /// 0: from now on.
+    start_revision: i64,
+    watcher: Watcher,
+}
+
 /// The watchers of a stream.
 #[derive(Debug, Default)]
 struct Watchers {
@@ -107,65 +117,25 @@ impl Stream {
         };
         match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
-                let keys = (create.key.as_slice(), create.range_end.as_slice());
-                let refused = refusal(keys, create.start_revision, create.watch_id, watchers);
-                if let Some(why) = refused {
-                    return self
-                        .send(PbWatchResponse {
-                            header: self.header(now),
-                            watch_id: -1,
-                            created: true,
-                            canceled: true,
-                            cancel_reason: why.to_owned(),
-                            ..PbWatchResponse::default()
-                        })
-                        .await;
-                }
-                let id = watchers.name(create.watch_id);
-                let created = PbWatchResponse {
-                    header: self.header(now),
-                    watch_id: id,
-                    created: true,
-                    ..PbWatchResponse::default()
-                };
-                if !self.send(created).await {
-                    return false;
-                }
-                if create.start_revision > 0 && create.start_revision < compacted {
-                    watchers.ended.insert(id);
-                    return self
-                        .send(PbWatchResponse {
-                            header: self.header(0),
-                            watch_id: id,
-                            canceled: true,
-                            compact_revision: compacted,
-                            ..PbWatchResponse::default()
-                        })
-                        .await;
-                }
-                let sent = if create.start_revision > 0 {
-                    create.start_revision - 1
-                } else {
-                    now
-                };
                 // An absent key means all keys.
                 let key = if create.key.is_empty() {
                     vec![0]
                 } else {
                     create.key
                 };
-                watchers.live.insert(
-                    id,
-                    Watcher {
+                let wanted = Wanted {
+                    id: create.watch_id,
+                    start_revision: create.start_revision,
+                    watcher: Watcher {
                         range: Range::new(&key, &create.range_end),
-                        sent,
+                        sent: now,
                         previous: create.prev_kv,
                         no_put: create.filters.contains(&0),
                         no_delete: create.filters.contains(&1),
                         fragment: create.fragment,
                     },
-                );
-                true
+                };
+                self.create(wanted, (now, compacted), watchers).await
             },
             Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
                 let id = cancel.watch_id;
@@ -196,6 +166,54 @@ impl Stream {
         }
     }
 
+    async fn create(
+        &self,
+        wanted: Wanted,
+        (now, compacted): (i64, i64),
+        watchers: &mut Watchers,
+    ) -> bool {
+        let refused = watchers.refuse(&wanted);
+        let id = match refused {
+            None => watchers.name(wanted.id),
+            Some(_why) => -1,
+        };
+        let created = PbWatchResponse {
+            header: self.header(now),
+            watch_id: id,
+            created: true,
+            canceled: refused.is_some(),
+            cancel_reason: refused.unwrap_or_default().to_owned(),
+            ..PbWatchResponse::default()
+        };
+        if !self.send(created).await {
+            return false;
+        }
+        if refused.is_some() {
+            return true;
+        }
+        if wanted.start_revision > 0 && wanted.start_revision < compacted {
+            watchers.ended.insert(id);
+            return self.send(self.compacted(id, compacted)).await;
+        }
+        let mut watcher = wanted.watcher;
+        if wanted.start_revision > 0 {
+            watcher.sent = wanted.start_revision - 1;
+        }
+        watchers.live.insert(id, watcher);
+        true
+    }
+
+    /// The end of a watcher that wants what was compacted.
+    fn compacted(&self, id: i64, compacted: i64) -> PbWatchResponse {
+        PbWatchResponse {
+            header: self.header(0),
+            watch_id: id,
+            canceled: true,
+            compact_revision: compacted,
+            ..PbWatchResponse::default()
+        }
+    }
+
     /// Sends each watcher what it has not got, up to a revision. False when the client is gone.
     async fn catch_up(&self, watchers: &mut Watchers, now: i64) -> bool {
         let ids: Vec<i64> = watchers.live.keys().copied().collect();
@@ -209,13 +227,7 @@ impl Stream {
                 if compacted > watcher.sent + 1 {
                     watchers.live.remove(&id);
                     watchers.ended.insert(id);
-                    let canceled = PbWatchResponse {
-                        header: self.header(0),
-                        watch_id: id,
-                        canceled: true,
-                        compact_revision: compacted,
-                        ..PbWatchResponse::default()
-                    };
+                    let canceled = self.compacted(id, compacted);
                     if !self.send(canceled).await {
                         return false;
                     }
@@ -312,27 +324,20 @@ impl Watchers {
     fn has(&self, id: i64) -> bool {
         self.live.contains_key(&id) || self.ended.contains(&id)
     }
-}
 
-/// Why a watcher is not made.
-fn refusal(
-    (key, end): (&[u8], &[u8]),
-    start_revision: i64,
-    id: i64,
-    watchers: &Watchers,
-) -> Option<&'static str> {
-    // An absent key means all keys.
-    let key = if key.is_empty() { &[0] } else { key };
-    if start_revision < 0 {
-        Some("etcdserver: mvcc: required revision has been compacted")
-    } else if !end.is_empty() && end != [0] && key >= end {
-        Some("mvcc: watcher range is empty")
-    } else if id != 0 && watchers.has(id) {
-        Some("mvcc: duplicate watch ID provided on the WatchStream")
-    } else if watchers.live.len() + watchers.ended.len() >= WATCHERS_MAX {
-        Some("embedded etcd: too many watchers on the stream")
-    } else {
-        None
+    /// Why a watcher is not made.
+    fn refuse(&self, wanted: &Wanted) -> Option<&'static str> {
+        if wanted.start_revision < 0 {
+            Some("etcdserver: mvcc: required revision has been compacted")
+        } else if wanted.watcher.range.is_nothing() {
+            Some("mvcc: watcher range is empty")
+        } else if wanted.id != 0 && self.has(wanted.id) {
+            Some("mvcc: duplicate watch ID provided on the WatchStream")
+        } else if self.live.len() + self.ended.len() >= WATCHERS_MAX {
+            Some("embedded etcd: too many watchers on the stream")
+        } else {
+            None
+        }
     }
 }
 

@@ -154,17 +154,17 @@ pub fn open_dir(dir: &Path, identity: &Identity) -> Result<Found, Error> {
 
 /// Whether an error that opening met lies in the segment's files and not in the machine.
 fn its_own_fault(error: &Error) -> bool {
-    match error {
-        Error::Files(error) => matches!(
-            error.kind(),
-            io::ErrorKind::NotFound
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::IsADirectory
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::InvalidData
-        ),
-        _ => true,
-    }
+    let Error::Files(error) = error else {
+        return true;
+    };
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+    )
 }
 
 /// Opens one segment.

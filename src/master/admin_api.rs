@@ -116,9 +116,11 @@ fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollecti
 fn update(change: Option<proto::update_collection_request::Change>) -> Result<Update, Status> {
     use proto::update_collection_request::Change as Wire;
     match change.ok_or_else(|| invalid("no change".into()))? {
-        Wire::Config(bytes) => match json(&bytes)? {
-            serde_json::Value::Object(members) => Ok(Update::Config(members)),
-            _ => Err(invalid("a configuration is an object".into())),
+        Wire::Config(bytes) => {
+            let serde_json::Value::Object(members) = json(&bytes)? else {
+                return Err(invalid("a configuration is an object".into()));
+            };
+            Ok(Update::Config(members))
         },
         Wire::CreatePayloadIndex(index) => {
             Ok(Update::CreateIndex(index.field, json(&index.schema)?))

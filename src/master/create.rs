@@ -54,43 +54,9 @@ impl Collections {
         if placed.is_empty() {
             return Err(Error::NoWorker);
         }
-        let id = CollectionId(self.entropy.uuid());
-        let mut record = CollectionRecord {
-            v: 1,
-            id,
-            name: new.name.clone(),
-            dimensions: new.dimensions,
-            distance: new.distance,
-            index: new.index,
-            payload_indexes: BTreeMap::new(),
-            config: new.config,
-            vector_name: new.vector_name,
-            state: CollectionState::Creating,
-            created_ms: self.clock.wall_ms(),
-            shard_count: count,
-        };
-        let key = self.keys.collection(id);
-        let name_key = self.keys.name(&new.name);
-        let name = NameRecord {
-            collection: id,
-            kind: NameKind::Name,
-        };
-        let taken = self
-            .commit(
-                vec![self.term(term), Guard::Absent(name_key.clone())],
-                vec![
-                    Change::put(key.clone(), encode(&record)?),
-                    Change::put(name_key.clone(), encode(&name)?),
-                ],
-            )
-            .await;
-        let created = match taken {
-            Ok(revision) => revision,
-            Err(Error::Overtaken) if self.etcd.get(&name_key).await?.is_some() => {
-                return Err(Error::Exists(new.name.to_string()));
-            },
-            Err(error) => return Err(error),
-        };
+        let mut record = self.record(&new, count);
+        let (id, key) = (record.id, self.keys.collection(record.id));
+        let created = self.claim(term, &record).await?;
         let made = tokio::time::timeout(
             CHANGE_TIMEOUT,
             self.make_shards(term, &record, &placed, &workers),
@@ -120,6 +86,45 @@ impl Collections {
                 self.take_back(term, id).await;
                 Err(error)
             },
+        }
+    }
+
+    /// What is known of a collection that is being made.
+    fn record(&self, new: &NewCollection, shard_count: u16) -> CollectionRecord {
+        CollectionRecord {
+            v: 1,
+            id: CollectionId(self.entropy.uuid()),
+            name: new.name.clone(),
+            dimensions: new.dimensions,
+            distance: new.distance,
+            index: new.index.clone(),
+            payload_indexes: BTreeMap::new(),
+            config: new.config.clone(),
+            vector_name: new.vector_name.clone(),
+            state: CollectionState::Creating,
+            created_ms: self.clock.wall_ms(),
+            shard_count,
+        }
+    }
+
+    /// Writes the intent and takes the name, both or neither; the revision of it.
+    async fn claim(&self, term: Term, record: &CollectionRecord) -> Result<Revision, Error> {
+        let key = self.keys.collection(record.id);
+        let name_key = self.keys.name(&record.name);
+        let name = NameRecord {
+            collection: record.id,
+            kind: NameKind::Name,
+        };
+        let guards = vec![self.term(term), Guard::Absent(name_key.clone())];
+        let changes = vec![
+            Change::put(key, encode(record)?),
+            Change::put(name_key.clone(), encode(&name)?),
+        ];
+        match self.commit(guards, changes).await {
+            Err(Error::Overtaken) if self.etcd.get(&name_key).await?.is_some() => {
+                Err(Error::Exists(record.name.to_string()))
+            },
+            claimed => claimed,
         }
     }
 

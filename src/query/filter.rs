@@ -120,27 +120,26 @@ impl Condition {
     /// Whether the condition holds for a point.
     pub fn holds(&self, id: PointId, payload: &Value) -> bool {
         match self {
-            Self::Field(path, test) => path.values(payload).into_iter().any(|value| match value {
-                Value::Array(elements) => elements.iter().any(|element| test.passes(element)),
-                value => test.passes(value),
-            }),
+            Self::Field(path, test) => any(path, payload, |value| test.passes(value)),
             Self::IsEmpty(path) => path.values(payload).into_iter().all(is_empty),
-            Self::IsNull(path) => path.values(payload).into_iter().any(|value| match value {
-                Value::Array(elements) => elements.iter().any(Value::is_null),
-                value => value.is_null(),
-            }),
+            Self::IsNull(path) => any(path, payload, Value::is_null),
             Self::HasId(ids) => ids.contains(&id),
             Self::Filter(filter) => filter.matches(id, payload),
         }
     }
 }
 
+/// Whether the test holds for a value that the path leads to, or for an element of an array there.
+fn any(path: &FieldPath, payload: &Value, test: impl Fn(&Value) -> bool) -> bool {
+    let holds = |value: &Value| match value.as_array() {
+        Some(elements) => elements.iter().any(&test),
+        None => test(value),
+    };
+    path.values(payload).into_iter().any(holds)
+}
+
 fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(elements) => elements.is_empty(),
-        _ => false,
-    }
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 impl FieldTest {

@@ -58,10 +58,12 @@ impl FanOut {
         let parts = self.split(collection, request)?;
         let answers = self
             .each(
-                collection,
+                About {
+                    collection,
+                    deadline,
+                    change: Change::Yes,
+                },
                 parts,
-                deadline,
-                Change::Yes,
                 |mut client, request| async move { client.write(request).await },
             )
             .await?;
@@ -104,10 +106,12 @@ impl FanOut {
             .collect();
         let answers = self
             .each(
-                collection,
+                About {
+                    collection,
+                    deadline,
+                    change: Change::No,
+                },
                 parts,
-                deadline,
-                Change::No,
                 |mut client, request| async move { client.retrieve(request).await },
             )
             .await?;
@@ -133,10 +137,12 @@ impl FanOut {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let answers = self
             .each(
-                collection,
+                About {
+                    collection,
+                    deadline,
+                    change: Change::No,
+                },
                 self.all(collection, &request),
-                deadline,
-                Change::No,
                 |mut client, request| async move { client.scroll(request).await },
             )
             .await?;
@@ -152,10 +158,12 @@ impl FanOut {
     ) -> Result<proto::CountResponse, Error> {
         let answers = self
             .each(
-                collection,
+                About {
+                    collection,
+                    deadline,
+                    change: Change::No,
+                },
                 self.all(collection, &request),
-                deadline,
-                Change::No,
                 |mut client, request| async move { client.count(request).await },
             )
             .await?;
@@ -172,10 +180,12 @@ impl FanOut {
         let tops: Vec<u32> = request.searches.iter().map(|search| search.top).collect();
         let answers = self
             .each(
-                collection,
+                About {
+                    collection,
+                    deadline,
+                    change: Change::No,
+                },
                 self.all(collection, &request),
-                deadline,
-                Change::No,
                 |mut client, request| async move { client.search(request).await },
             )
             .await?;
@@ -295,10 +305,8 @@ impl FanOut {
     /// Asks each shard its part at the same time; all answers, or which failed.
     async fn each<R, A, F, W>(
         &self,
-        collection: &Collection,
+        about: About<'_>,
         parts: Vec<(u16, R)>,
-        deadline: Moment,
-        change: Change,
         call: F,
     ) -> Result<Vec<(u16, A)>, Error>
     where
@@ -307,19 +315,17 @@ impl FanOut {
         W: Future<Output = Result<rpc::Response<A>, Status>>,
     {
         let of = parts.len();
-        let expected = usize::from(collection.record.shard_count);
-        if matches!(change, Change::No) && of == 0 && expected > 0 {
+        let expected = usize::from(about.collection.record.shard_count);
+        if matches!(about.change, Change::No) && of == 0 && expected > 0 {
             return Err(Error::NoShard {
-                collection: collection.record.name.to_string(),
+                collection: about.collection.record.name.to_string(),
                 slot: 0,
             });
         }
         let calls = parts.into_iter().map(|(number, request)| {
             let call = &call;
             async move {
-                let answer = self
-                    .ask(collection, (number, request), deadline, change, call)
-                    .await;
+                let answer = self.ask(about, (number, request), call).await;
                 (number, answer)
             }
         });
@@ -341,7 +347,7 @@ impl FanOut {
             return Ok(answers);
         }
         Err(Error::Shards {
-            collection: collection.record.name.to_string(),
+            collection: about.collection.record.name.to_string(),
             of,
             failed,
         })
@@ -350,10 +356,8 @@ impl FanOut {
     /// Asks one shard, again while that is safe and can help.
     async fn ask<R, A, F, W>(
         &self,
-        collection: &Collection,
+        about: About<'_>,
         (number, request): (u16, R),
-        deadline: Moment,
-        change: Change,
         call: &F,
     ) -> Result<A, (String, rpc::Error)>
     where
@@ -361,32 +365,24 @@ impl FanOut {
         F: Fn(Client, Request<R>) -> W,
         W: Future<Output = Result<rpc::Response<A>, Status>>,
     {
-        let give_up = deadline.min(self.clock.now() + PATIENCE);
+        let give_up = about.deadline.min(self.clock.now() + PATIENCE);
         let mut backoff = Backoff::default();
         loop {
-            let shards = self.maps.shards(collection.record.id);
+            let shards = self.maps.shards(about.collection.record.id);
             let target = shards.into_iter().find(|shard| shard.number == number);
             let (worker, error) = match target {
-                Some(target) => {
-                    match self
-                        .call(collection, &target, request.clone(), deadline, change, call)
-                        .await
-                    {
-                        Ok(answer) => return Ok(answer),
-                        Err(error) => (target.worker, error),
-                    }
+                Some(target) => match self.call(about, &target, request.clone(), call).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => (target.worker, error),
                 },
                 None => (
                     String::from("no worker"),
                     absent("the shard is not in the map"),
                 ),
             };
-            let again = match error.kind() {
-                Kind::Unavailable => true,
-                // Another epoch than the map's: the map catches up.
-                Kind::Conflict => error.code() == "rpc.answered",
-                _ => false,
-            };
+            // A conflict that a worker answers is another epoch than the map's: the map catches up.
+            let behind = error.kind() == Kind::Conflict && error.code() == "rpc.answered";
+            let again = behind || error.kind() == Kind::Unavailable;
             let pause = backoff.next(&self.entropy);
             if !again || self.clock.now() + pause >= give_up {
                 return Err((worker, error));
@@ -397,11 +393,9 @@ impl FanOut {
 
     async fn call<R, A, F, W>(
         &self,
-        collection: &Collection,
+        about: About<'_>,
         target: &ShardTarget,
         mut message: R,
-        deadline: Moment,
-        change: Change,
         call: &F,
     ) -> Result<A, rpc::Error>
     where
@@ -414,18 +408,21 @@ impl FanOut {
             .as_ref()
             .ok_or_else(|| absent("the worker is away"))?;
         *message.shard() = Some(proto::ShardRef {
-            collection: convert::collection_to_wire(collection.record.id),
+            collection: convert::collection_to_wire(about.collection.record.id),
             shard: u32::from(target.number),
             epoch: target.record.epoch.0,
             revision: target.revision.0,
         });
-        let limit = deadline.since(self.clock.now());
+        let limit = about.deadline.since(self.clock.now());
         let mut request = Request::new(message);
         request.set_timeout(limit);
         let client = rpc::channel::shard_client(self.channels.to(address)?);
         match tokio::time::timeout(limit, call(client, request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(rpc::from_status(&status, matches!(change, Change::Yes))),
+            Ok(Err(status)) => Err(rpc::from_status(
+                &status,
+                matches!(about.change, Change::Yes),
+            )),
             Err(_elapsed) => Err(rpc::Error::new(
                 Kind::Timeout,
                 "router.deadline",
@@ -433,6 +430,14 @@ impl FanOut {
             )),
         }
     }
+}
+
+/// What the calls of one request have in common.
+#[derive(Debug, Clone, Copy)]
+struct About<'a> {
+    collection: &'a Collection,
+    deadline: Moment,
+    change: Change,
 }
 
 /// Whether a call changes something, so that a lost answer leaves its outcome unknown.

@@ -30,17 +30,17 @@ fn line(text: &str) -> Line {
 }
 
 fn worker(text: &str) -> Result<Worker, Error> {
-    match line(&format!("worker {text}")) {
-        Line::Worker(args) => args.check(),
-        other => panic!("{other:?}"),
-    }
+    let Line::Worker(args) = line(&format!("worker {text}")) else {
+        panic!("not a worker");
+    };
+    args.check()
 }
 
 fn dev(text: &str) -> Result<Dev, Error> {
-    match line(&format!("dev {text}")) {
-        Line::Dev(args) => args.check(Some("/home/zoe".as_ref())),
-        other => panic!("{other:?}"),
-    }
+    let Line::Dev(args) = line(&format!("dev {text}")) else {
+        panic!("not dev");
+    };
+    args.check(Some("/home/zoe".as_ref()))
 }
 
 fn faults<T: std::fmt::Debug>(checked: Result<T, Error>) -> Vec<String> {

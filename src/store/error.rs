@@ -101,19 +101,27 @@ impl Fault for Error {
 
 impl From<heed::Error> for Error {
     fn from(error: heed::Error) -> Self {
-        match error {
-            heed::Error::Mdb(heed::MdbError::MapFull) => Self::Full("the map".to_owned()),
+        let damaged = matches!(
+            error,
             heed::Error::Mdb(
                 heed::MdbError::Corrupted
-                | heed::MdbError::PageNotFound
-                | heed::MdbError::Invalid
-                | heed::MdbError::VersionMismatch,
-            ) => Self::Corrupt(error.to_string()),
-            heed::Error::Mdb(heed::MdbError::Panic) => Self::Failed(error.to_string()),
-            heed::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
-                Self::Full("the disk".to_owned())
-            },
-            other => Self::Files(other.to_string()),
+                    | heed::MdbError::PageNotFound
+                    | heed::MdbError::Invalid
+                    | heed::MdbError::VersionMismatch
+            )
+        );
+        if damaged {
+            Self::Corrupt(error.to_string())
+        } else if matches!(error, heed::Error::Mdb(heed::MdbError::MapFull)) {
+            Self::Full("the map".to_owned())
+        } else if matches!(error, heed::Error::Mdb(heed::MdbError::Panic)) {
+            Self::Failed(error.to_string())
+        } else if let heed::Error::Io(io) = &error
+            && io.kind() == std::io::ErrorKind::StorageFull
+        {
+            Self::Full("the disk".to_owned())
+        } else {
+            Self::Files(error.to_string())
         }
     }
 }

@@ -423,13 +423,10 @@ fn terms_of<'a>(
     index: &'a FieldIndex,
     payload: &'a Value,
 ) -> impl Iterator<Item = Vec<u8>> + 'a {
-    let values = path
-        .values(payload)
-        .into_iter()
-        .flat_map(|value| match value {
-            Value::Array(elements) => elements.iter().collect::<Vec<_>>(),
-            value => vec![value],
-        });
+    let values = path.values(payload).into_iter().flat_map(|value| {
+        let elements = value.as_array();
+        elements.map_or_else(|| vec![value], |elements| elements.iter().collect())
+    });
     values.filter_map(|value| value_term(index, value))
 }
 

@@ -111,9 +111,10 @@ impl Snapshot {
         (row, version): (Row, Sequence),
         (payload, with_vector): (&PayloadSelector, bool),
     ) -> Result<Record, Error> {
-        let payload = match payload {
-            PayloadSelector::None => None,
-            selector => selector.apply(payload_of(self.tables(), txn, row)?),
+        let payload = if matches!(payload, PayloadSelector::None) {
+            None
+        } else {
+            payload.apply(payload_of(self.tables(), txn, row)?)
         };
         let vector = if with_vector {
             // Not `self.vector`, which would wait for the lock that `txn` comes from.

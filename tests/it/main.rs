@@ -4,10 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::string_slice,
-    clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::indexing_slicing,
-    clippy::too_many_lines,
     reason = "a test fails by panicking, and lints do not see helpers of tests as tests"
 )]
 
@@ -15,7 +13,6 @@ mod api;
 mod coordination;
 mod index;
 mod processes;
-mod store;
 mod support;
 mod tidy;
 mod topology;

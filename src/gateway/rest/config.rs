@@ -98,10 +98,7 @@ pub(super) fn index_schema(schema: Option<Tree>) -> Result<Value, Error> {
     let Some(Tree(schema)) = schema else {
         return Err(Error::not_built("a payload index whose schema is guessed"));
     };
-    let kind = match &schema {
-        Value::Object(members) => members.get("type").and_then(Value::as_str),
-        word => word.as_str(),
-    };
+    let kind = schema.get("type").unwrap_or(&schema).as_str();
     match kind {
         Some("keyword" | "integer" | "float" | "bool" | "uuid") => {},
         Some(later @ ("geo" | "datetime" | "text")) => {

@@ -51,11 +51,9 @@ pub(super) fn exact(number: i64) -> Option<f64> {
 /// # Errors
 /// [`Error::Malformed`], shaped as clients of the public API expect it.
 pub fn point_id(value: &Value) -> Result<PointId, Error> {
-    let id = match value {
-        Value::Number(number) => number.as_u64().map(PointId::Number),
-        Value::String(text) => Uuid::try_parse(text).ok().map(PointId::Uuid),
-        _ => None,
-    };
+    let number = value.as_u64().map(PointId::Number);
+    let uuid = || Uuid::try_parse(value.as_str()?).ok().map(PointId::Uuid);
+    let id = number.or_else(uuid);
     id.ok_or_else(|| {
         let mut text = value.to_string();
         text.truncate(text.char_indices().map(|(at, _)| at).take_while(|at| *at <= 64).last().unwrap_or(0));
@@ -136,13 +134,13 @@ fn filter(value: &Value, depth: usize, left: &mut usize) -> Result<Filter, Error
 }
 
 fn conditions(value: &Value, depth: usize, left: &mut usize) -> Result<Vec<Condition>, Error> {
-    match value {
-        Value::Array(values) => values
-            .iter()
-            .map(|value| condition(value, depth, left))
-            .collect(),
-        value => Ok(vec![condition(value, depth, left)?]),
-    }
+    let Value::Array(values) = value else {
+        return Ok(vec![condition(value, depth, left)?]);
+    };
+    values
+        .iter()
+        .map(|value| condition(value, depth, left))
+        .collect()
 }
 
 fn condition(value: &Value, depth: usize, left: &mut usize) -> Result<Condition, Error> {
@@ -263,7 +261,7 @@ fn scalar(value: &Value) -> Result<Scalar, Error> {
                 "{number} cannot be matched: whole numbers of 64 bits can"
             ))
         }),
-        _ => Err(malformed(
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(malformed(
             "a text, a whole number or a truth value can be matched",
         )),
     }

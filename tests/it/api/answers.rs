@@ -123,6 +123,7 @@ async fn writes_say_whether_they_were_waited_for() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one answer, whole")]
 async fn collections_are_shown_with_all_that_clients_require() {
     let served = served(None).await;
     let get = async |path: &str| served.ok(Method::GET, path, json!(null)).await;

@@ -80,6 +80,7 @@ async fn what_is_not_there_is_not_found_in_the_words_clients_know() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn points_that_cannot_be_stored_are_refused() {
     let served = served(None).await;
     let point = |id: &str, vector: &str, payload: &str| {
@@ -222,6 +223,7 @@ async fn points_that_cannot_be_stored_are_refused() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn reads_that_make_no_sense_are_refused() {
     let served = served(None).await;
     let limit =

@@ -90,6 +90,7 @@ async fn cosine_vectors_arrive_normalised_and_large_bodies_whole() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn writes_of_payloads_and_deletes_arrive() {
     let served = served(None).await;
     let filter = json!({"must": [{"key": "a", "match": {"value": 1}}]});

@@ -22,10 +22,10 @@ fn calls(tokens: &[Placed]) -> Vec<(usize, &[Placed])> {
 fn closing(tokens: &[Placed]) -> usize {
     let mut depth = 1;
     for (at, placed) in tokens.iter().enumerate() {
-        match placed.token {
-            Token::Mark('(') => depth += 1,
-            Token::Mark(')') => depth -= 1,
-            _ => {},
+        if placed.is_mark('(') {
+            depth += 1;
+        } else if placed.is_mark(')') {
+            depth -= 1;
         }
         if depth == 0 {
             return at;
@@ -49,7 +49,7 @@ fn message(call: &[Placed]) -> Option<&str> {
                     return Some(text);
                 }
             },
-            _ => {},
+            Token::Word(_) | Token::Text(_) | Token::Mark(_) => {},
         }
     }
     None

@@ -97,14 +97,14 @@ fn config(info: &CollectionInfo) -> Value {
 }
 
 fn payload_index(index: &PayloadIndexInfo) -> Value {
-    match &index.schema {
-        Value::Object(members) => json!({
-            "data_type": members.get("type"),
-            "params": members,
-            "points": index.points,
-        }),
-        word => json!({"data_type": word, "points": index.points}),
-    }
+    let Value::Object(members) = &index.schema else {
+        return json!({"data_type": index.schema, "points": index.points});
+    };
+    json!({
+        "data_type": members.get("type"),
+        "params": members,
+        "points": index.points,
+    })
 }
 
 /// Puts the members of one object over those of another, objects member by member.
