@@ -88,6 +88,27 @@ class Cluster:
             times[role] = times.get(role, 0) + ticks / os.sysconf("SC_CLK_TCK")
         return times
 
+    def profile(self, folder, during):
+        """Runs `during` and returns where each role computed meanwhile: the share of each function
+        in its samples, by `perf`, the processor's clock 999 times a second."""
+        recorders = {}
+        for pid in self.pids()[1:]:
+            role = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1].decode()
+            path = Path(folder) / f"{role}.perf"
+            command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "999", "-p", str(pid)]
+            recorder = subprocess.Popen([*command, "-o", path], stderr=subprocess.DEVNULL)
+            recorders[role] = (recorder, path)
+        during()
+        shares = {}
+        for role, (recorder, path) in recorders.items():
+            recorder.send_signal(signal.SIGINT)
+            recorder.wait()
+            command = ["perf", "report", "-i", path, "--stdio", "-q", "-s", "dso,sym"]
+            table = subprocess.run(command, capture_output=True, text=True).stdout
+            lines = [" ".join(line.split()) for line in table.splitlines() if "%" in line]
+            shares[role] = sorted(lines, key=lambda line: -float(line.split("%")[0]))
+        return shares
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
@@ -150,6 +171,9 @@ def main():
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("-f", "--manifest")
+    parser.add_argument(
+        "--profile", type=int, metavar="LINES", help="where the upload computes, by perf: so many lines a role"
+    )
     options = parser.parse_args()
     base, queries, truth = data(options.data, options.points)
     uploads = bodies(base, options.batch)
@@ -164,13 +188,16 @@ def main():
         before = cluster.cpu()
         path = f"/collections/{NAME}/points?wait=true"
         own = time.process_time()
-        began = time.perf_counter()
         took = []
-        for body in uploads:
-            start = time.perf_counter()
-            cluster.send("PUT", path, body)
-            took.append(1000 * (time.perf_counter() - start))
-        seconds = time.perf_counter() - began
+
+        def upload():
+            for body in uploads:
+                start = time.perf_counter()
+                cluster.send("PUT", path, body)
+                took.append(1000 * (time.perf_counter() - start))
+
+        shares = cluster.profile(folder, upload) if options.profile else upload()
+        seconds = sum(took) / 1000
         own = time.process_time() - own
         spent = {k: round(v - before[k], 2) for k, v in cluster.cpu().items()}
         print(
@@ -178,6 +205,8 @@ def main():
             f"a batch p50 {np.percentile(took, 50):.1f} ms, p99 {np.percentile(took, 99):.1f} ms; "
             f"processor seconds {spent}, of the client {own:.2f}"
         )
+        for role, lines in (shares or {}).items():
+            print(f"profile of the upload, {role}:", *lines[: options.profile], sep="\n  ")
         total, parts = cluster.memory()
         print(f"anonymous memory loaded: {total:.0f} MiB", {k: round(v) for k, v in parts.items()})
         began = time.perf_counter()
