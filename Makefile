@@ -12,7 +12,8 @@ help: ## print this list
 setup: ## install what building and testing need, or say what is missing
 	@scripts/setup
 
-build: setup ## build the optimized binary that everything here uses
+build: ## build the optimized binary that everything here uses
+	@scripts/setup build
 	cargo build --release
 
 dev: build ## run a whole cluster on this machine; ARGS="-f FILE ..." are passed on
@@ -34,7 +35,7 @@ docs: setup ## the documentation of the code
 bench: setup ## benches: ratios against a named baseline in the same run
 	cargo bench
 
-bench-laptop: build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
+bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
 	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 gen: build ## write the generated files anew
