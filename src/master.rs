@@ -30,6 +30,7 @@ use crate::router::{FanOut, Maps};
 use crate::rpc::proto::admin_service_server::AdminServiceServer;
 use crate::rpc::proto::router_service_server::RouterServiceServer;
 use crate::rpc::{self, Channels};
+use crate::security::{Peer, Peers};
 use crate::tasks::Tasks;
 use crate::telemetry::{Level, Metrics};
 
@@ -53,6 +54,8 @@ pub struct Parts {
     pub gateways: Arc<Mirror<ServiceRecord>>,
     /// This master's candidacy.
     pub election: Election,
+    /// Who asks it, and whom it asks.
+    pub peers: Peers,
     /// Identifies the cluster.
     pub cluster_uid: uuid::Uuid,
     /// Where time comes from.
@@ -70,8 +73,8 @@ pub struct Parts {
 /// # Errors
 /// When the listener has no address.
 pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
-    let channels = Arc::new(Channels::default());
     let Parts {
+        peers,
         etcd,
         keys,
         maps,
@@ -84,6 +87,8 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         tasks,
         metrics,
     } = parts;
+    let acceptor = peers.acceptor(&[Peer::Gateway, Peer::Master, Peer::Operator]);
+    let channels = Arc::new(Channels::new(peers));
     let fan_out = FanOut::new(
         maps.clone(),
         Arc::clone(&channels),
@@ -131,7 +136,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
     );
-    rpc::server::serve(listener, routes, &tasks)?;
+    rpc::server::serve(listener, routes, acceptor, &tasks)?;
     let stop = tasks.clone();
     let repairing = repair(collections, election, metrics, stop);
     tasks.spawn("collection-repair", repairing);

@@ -5,15 +5,19 @@
 //! machine can reach a process, and may do everything.
 
 pub mod authorization;
+pub mod credentials;
 pub mod gate;
 pub mod keys;
+pub mod peers;
 pub mod tls;
 
 use std::net::SocketAddr;
 
 pub use authorization::{Action, Resource, Role};
+pub use credentials::Credentials;
 pub use gate::{Gate, Refusal};
 pub use keys::ApiKeys;
+pub use peers::{Peer, Peers};
 
 use crate::fault::{Fault, Kind};
 

@@ -26,6 +26,7 @@ use crate::ids::NodeId;
 use crate::limits::RPC_MESSAGE_BYTES_MAX;
 use crate::rpc;
 use crate::rpc::proto::shard_service_server::ShardServiceServer;
+use crate::security::{Peer, Peers};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -40,6 +41,8 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// Identifies the cluster: data of another is never opened.
     pub cluster_uid: uuid::Uuid,
+    /// Who may ask it.
+    pub peers: Peers,
     /// Collections by id.
     pub collections: Arc<Mirror<CollectionRecord>>,
     /// Shards by collection and number.
@@ -64,6 +67,7 @@ pub struct Parts {
 /// When the data folder cannot be read, or the listener has no address.
 pub fn start(parts: Parts, listener: TcpListener) -> Result<(), Error> {
     let tasks = parts.tasks.clone();
+    let acceptor = parts.peers.acceptor(&[Peer::Gateway, Peer::Master]);
     let host = Arc::new(host::Host::open(parts)?);
     let service = service::Service {
         host: Arc::clone(&host),
@@ -73,7 +77,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> Result<(), Error> {
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
     );
-    rpc::server::serve(listener, routes, &tasks).map_err(Error::Listen)?;
+    rpc::server::serve(listener, routes, acceptor, &tasks).map_err(Error::Listen)?;
     tasks.spawn("shard-upkeep", upkeep::run(Arc::clone(&host)));
     tasks.spawn("index-builds", build::run(Arc::clone(&host)));
     let stopping = tasks.stopping();

@@ -30,7 +30,7 @@ async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
     };
     let (maps, leaders) = (member.maps(&place), member.leaders(&place));
     let masters = member.mirror::<ServiceRecord>(&place, place.keys.services("master"));
-    let channels = Arc::new(Channels::default());
+    let channels = Arc::new(Channels::new(member.peers.clone()));
     let router = match settings.routing {
         Routing::Direct => Router::Direct(FanOut::new(
             maps.clone(),

@@ -61,6 +61,7 @@ async fn work(shell: Shell, settings: Master) -> anyhow::Result<()> {
         masters,
         gateways,
         election,
+        peers: member.peers.clone(),
         cluster_uid: place.cluster_uid,
         clock: Arc::clone(&member.clock),
         entropy: Arc::clone(&member.entropy),

@@ -32,7 +32,7 @@ use crate::probes::{Probes, Readiness};
 use crate::process::{Card, DataFolder, write_atomically};
 use crate::resilience::backoff::Backoff;
 use crate::router::Maps;
-use crate::security::{ApiKeys, Gate, check_listen, tls};
+use crate::security::{self, ApiKeys, Credentials, Gate, Peers, check_listen, tls};
 use crate::settings::Process;
 use crate::tasks::Tasks;
 use crate::telemetry::{Count, Level, Metrics};
@@ -41,6 +41,8 @@ const ETCD_RETRY_FIRST: Duration = Duration::from_millis(50);
 const ETCD_RETRY_MOST: Duration = Duration::from_secs(2);
 /// How long one wait for a first list may take before it is said again what is waited for.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the files of certificates are looked at: a mounted Secret changes without a word.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// What ends after the requests are done: sessions, mirrors.
 const LATE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,8 @@ pub(super) struct Member {
     pub(super) staying: Tasks,
     pub(super) gate: Gate,
     pub(super) tls: tls::Handle,
+    pub(super) peers: Peers,
+    etcd_credentials: Credentials,
     pub(super) metrics: Metrics,
     settings: Process,
     readiness: Arc<Mutex<Readiness>>,
@@ -91,6 +95,9 @@ impl Member {
             None => tls::Handle::plain(),
         };
         check_listen(settings.listen, keys.as_ref(), &tls)?;
+        let peer_credentials = credentials(settings.peer_tls.as_deref())?;
+        let etcd_credentials = credentials(settings.etcd_tls.as_deref())?;
+        let peers = Peers::new(peer_credentials, &settings.cluster, &settings.namespace);
         let readiness = Readiness::NotReady("starting".to_owned());
         let member = Self {
             role,
@@ -103,12 +110,38 @@ impl Member {
             staying: Tasks::new(),
             gate: Gate::new(keys),
             tls,
+            peers,
+            etcd_credentials,
             settings,
             readiness: Arc::new(Mutex::new(readiness)),
             metrics: shell.metrics,
             shell: shell.tasks,
         };
+        member
+            .staying
+            .spawn("refresh-certificates", member.refresh_certificates());
         Ok((member, shell.http, shell.rpc))
+    }
+
+    /// Takes certificates that are laid in place of the old ones, without a restart.
+    fn refresh_certificates(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (tls, tasks) = (self.tls.clone(), self.staying.clone());
+        let credentials = [
+            ("peers", self.peers.credentials().clone()),
+            ("etcd", self.etcd_credentials.clone()),
+        ];
+        async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(REFRESH_INTERVAL) => {},
+                    () = tasks.stopping() => return,
+                }
+                tell_refreshed("listener", tls.refresh());
+                for (whose, credentials) in &credentials {
+                    tell_refreshed(whose, credentials.refresh());
+                }
+            }
+        }
     }
 
     /// What the probes of this process ask.
@@ -139,7 +172,12 @@ impl Member {
     pub(super) async fn join(&self) -> anyhow::Result<Option<Place>> {
         let settings = &self.settings;
         let keys = Keys::new(&settings.prefix, &settings.namespace, &settings.cluster);
-        let etcd = Etcd::connect(&settings.etcd, Arc::clone(&self.entropy)).await?;
+        let etcd = Etcd::connect(
+            &settings.etcd,
+            &self.etcd_credentials,
+            Arc::clone(&self.entropy),
+        )
+        .await?;
         let remembered = read_uid(self.folder.path())?;
         let mut backoff = Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_MOST);
         let cluster_uid = loop {
@@ -298,6 +336,23 @@ impl Member {
             tracing::warn!("some tasks did not end");
         }
         Ok(())
+    }
+}
+
+fn credentials(folder: Option<&Path>) -> Result<Credentials, security::Error> {
+    folder.map_or_else(|| Ok(Credentials::plain()), Credentials::load)
+}
+
+fn tell_refreshed(whose: &str, refreshed: Result<bool, security::Error>) {
+    match refreshed {
+        Ok(false) => {},
+        Ok(true) => tracing::info!(whose, "new certificates are in use"),
+        Err(error) => tracing::warn!(
+            whose,
+            code = error.code(),
+            error = chain(&error),
+            "the certificates stay as they were"
+        ),
     }
 }
 

@@ -7,7 +7,7 @@
 //! a second one ends it at once. When its parent is gone the bound is a second.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -139,8 +139,8 @@ async fn set_up(
         role: role.to_owned(),
         pid: std::process::id(),
         node,
-        http_address: http.local_addr()?.to_string(),
-        rpc_address: rpc_address.map(|address| address.to_string()),
+        http_address: found_at(settings, http.local_addr()?),
+        rpc_address: rpc_address.map(|address| found_at(settings, address)),
     };
     card.write(folder.path())?;
     tracing::info!(role, %node, http = card.http_address, rpc = card.rpc_address, "bound");
@@ -156,6 +156,17 @@ async fn set_up(
         metrics: Metrics::new(role, clock),
     };
     Ok((shell, stop))
+}
+
+/// Where the others find a listener.
+fn found_at(settings: &Process, bound: SocketAddr) -> String {
+    let Some(host) = &settings.advertise else {
+        return bound.to_string();
+    };
+    match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, bound.port()).to_string(),
+        Err(_a_name) => format!("{host}:{}", bound.port()),
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

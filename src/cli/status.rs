@@ -7,15 +7,16 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::rpc::{self, Channels, Request, proto};
+use crate::security::{Peer, Peers};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks one of the masters; the first that answers.
 pub(super) async fn ask(masters: &[String]) -> anyhow::Result<proto::GetClusterStateResponse> {
-    let channels = Channels::default();
+    let channels = Channels::new(Peers::plain());
     let mut failed = anyhow::anyhow!("no master is known");
     for master in masters {
-        let mut client = rpc::channel::admin_client(channels.to(master)?);
+        let mut client = rpc::channel::admin_client(channels.to(Peer::Master, master)?);
         let mut request = Request::new(proto::GetClusterStateRequest {});
         request.set_timeout(TIMEOUT);
         let answer = tokio::time::timeout(TIMEOUT, client.get_cluster_state(request)).await;

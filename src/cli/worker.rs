@@ -46,6 +46,7 @@ async fn work(shell: Shell, settings: Worker) -> anyhow::Result<()> {
         node: member.node,
         data_dir: member.folder.path().to_owned(),
         cluster_uid: place.cluster_uid,
+        peers: member.peers.clone(),
         collections: Arc::clone(&maps.collections),
         shards: Arc::clone(&maps.shards),
         tombstones,

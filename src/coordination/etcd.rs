@@ -15,8 +15,8 @@
 //! 5 s; watches have a heartbeat of their own (`mirror.rs`). Every call wants the member to have a
 //! leader, so that one that is cut off says so in place of silence.
 //!
-//! It does not authenticate or encrypt (the connection options have the place for it), follow changes
-//! of etcd's membership, or look into values.
+//! Endpoints of `https` are spoken to with the credentials that are given; of `http` in plain text. It
+//! does not follow changes of etcd's membership, or look into values.
 
 mod calls;
 mod error;
@@ -31,8 +31,13 @@ use etcd_client::{
     WatchClient,
 };
 
+use tonic::transport::{Endpoint, Uri};
+use tower::service_fn;
+
 use crate::entropy::Entropy;
 use crate::ids::Revision;
+use crate::security::Credentials;
+use crate::security::peers::Connector;
 
 pub use error::Error;
 pub use watching::{Watch, WatchEvent, WatchNews};
@@ -47,7 +52,7 @@ const TRIES: usize = 3;
 /// Bytes of one answer: a full page of the largest records, and their keys.
 const ANSWER_BYTES_MAX: usize = 48 * 1024 * 1024;
 
-/// Where etcd is: `http://HOST:PORT` of each member.
+/// Where etcd is: `http://HOST:PORT` or `https://HOST:PORT` of each member.
 pub type Endpoints = Vec<String>;
 
 /// A client of one etcd cluster. Cheap to clone; clones share the choice of endpoint.
@@ -157,14 +162,19 @@ pub struct Outcome {
 }
 
 impl Etcd {
-    /// A client of these endpoints. Succeeds with etcd away: connections are made when needed.
+    /// A client of these endpoints, with these credentials where they are of `https`. Succeeds with
+    /// etcd away: connections are made when needed.
     ///
     /// # Errors
     /// When there is no endpoint, or one is no address.
-    pub async fn connect(endpoints: &Endpoints, entropy: Arc<Entropy>) -> Result<Self, Error> {
+    pub async fn connect(
+        endpoints: &Endpoints,
+        credentials: &Credentials,
+        entropy: Arc<Entropy>,
+    ) -> Result<Self, Error> {
         let mut members = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            members.push(Member::connect(endpoint).await?);
+            members.push(Member::connect(endpoint, credentials).await?);
         }
         if members.is_empty() {
             return Err(Error::NoEndpoint);
@@ -197,18 +207,35 @@ impl Etcd {
 }
 
 impl Member {
-    async fn connect(endpoint: &str) -> Result<Self, Error> {
-        let options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true);
-        let client = Client::connect([endpoint], Some(options))
+    async fn connect(endpoint: &str, credentials: &Credentials) -> Result<Self, Error> {
+        let failed = |source: etcd_client::Error| Error::Endpoint {
+            endpoint: endpoint.to_owned(),
+            source: Box::new(source),
+        };
+        let (address, connector) = match endpoint.strip_prefix("https://") {
+            Some(rest) => {
+                let connector = Connector::by_host(credentials.clone());
+                (format!("http://{rest}"), connector)
+            },
+            None => {
+                let connector = Connector::by_host(Credentials::plain());
+                (endpoint.to_owned(), connector)
+            },
+        };
+        let channel = Endpoint::from_shared(address)
+            .map_err(|error| failed(error.into()))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(service_fn(move |to: Uri| {
+                let connector = connector.clone();
+                async move { connector.connect(&to).await }
+            }));
+        let options = ConnectOptions::new().with_require_leader(true);
+        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
             .await
-            .map_err(|source| Error::Endpoint {
-                endpoint: endpoint.to_owned(),
-                source: Box::new(source),
-            })?;
+            .map_err(failed)?;
         Ok(Self {
             kv: client
                 .kv_client()
@@ -253,10 +280,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_address_is_refused_and_named() {
         let entropy = Arc::new(Entropy::from_seed(1));
-        let refused = Etcd::connect(&vec!["http://a b".to_owned()], Arc::clone(&entropy)).await;
+        let refused = Etcd::connect(
+            &vec!["http://a b".to_owned()],
+            &Credentials::plain(),
+            Arc::clone(&entropy),
+        )
+        .await;
         let error = refused.unwrap_err();
         assert!(error.to_string().contains("http://a b"), "{error}");
-        let none = Etcd::connect(&Vec::new(), entropy).await;
+        let none = Etcd::connect(&Vec::new(), &Credentials::plain(), entropy).await;
         assert!(matches!(none, Err(Error::NoEndpoint)));
     }
 
@@ -264,7 +296,9 @@ mod tests {
     async fn the_first_failure_moves_all_calls_and_a_late_one_does_not_move_them_again() {
         let endpoints = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
         let entropy = Arc::new(Entropy::from_seed(1));
-        let etcd = Etcd::connect(&endpoints.to_vec(), entropy).await.unwrap();
+        let etcd = Etcd::connect(&endpoints.to_vec(), &Credentials::plain(), entropy)
+            .await
+            .unwrap();
         let shared = etcd.clone();
         assert_eq!(etcd.member().0, 0);
         etcd.leave(0);

@@ -91,7 +91,9 @@ impl Binary {
         say("api-key-file", file(settings.api_key_file.as_ref()));
         say("tls-cert", file(tls.map(|tls| &tls.certificate)));
         say("tls-key", file(tls.map(|tls| &tls.key)));
-        say("tls-ca", OsString::new());
+        say("peer-tls", OsString::new());
+        say("etcd-tls", OsString::new());
+        say("advertise", OsString::new());
         say("log", settings.logging.filter.clone().into());
         say("log-format", settings.logging.format.as_str().into());
         say("end-with-parent", std::process::id().to_string().into());

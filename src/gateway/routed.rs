@@ -33,6 +33,7 @@ use crate::resilience::backoff::Backoff;
 use crate::router::{self, Collection, Maps, Router};
 use crate::rpc::proto::admin_service_client::AdminServiceClient;
 use crate::rpc::{self, Channels, Request, Response, Status, async_trait, convert, proto};
+use crate::security::Peer;
 
 type Admin = AdminServiceClient<rpc::channel::Channel>;
 

@@ -21,6 +21,7 @@ use crate::ids::{CollectionId, CollectionName, Epoch, NodeId, Revision, SlotRang
 use crate::limits::{COLLECTIONS_MAX, DIMENSIONS_MAX, SHARDS_MAX};
 use crate::placement::{self, Candidate};
 use crate::rpc::{self, Request, convert, proto};
+use crate::security::Peer;
 use crate::vector::Distance;
 
 /// How long a worker may take to make one empty shard.
@@ -248,7 +249,10 @@ impl Collections {
             distance: record.distance.as_str().to_owned(),
         });
         request.set_timeout(CREATE_SHARD_TIMEOUT);
-        let channel = self.channels.to(&worker.rpc_address).map_err(failed)?;
+        let channel = self
+            .channels
+            .to(Peer::Worker, &worker.rpc_address)
+            .map_err(failed)?;
         let mut client = rpc::channel::shard_client(channel);
         match tokio::time::timeout(CREATE_SHARD_TIMEOUT, client.create_shard(request)).await {
             Ok(Ok(_made)) => Ok(()),

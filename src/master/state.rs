@@ -18,6 +18,7 @@ use crate::coordination::records::{
 use crate::ids::{CollectionId, NodeId};
 use crate::router::Maps;
 use crate::rpc::{self, Channels, Request, convert, proto};
+use crate::security::Peer;
 
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ impl State {
     async fn ask_worker(&self, address: &str) -> Result<Vec<proto::ShardReport>, String> {
         let channel = self
             .channels
-            .to(address)
+            .to(Peer::Worker, address)
             .map_err(|error| error.to_string())?;
         let mut client = rpc::channel::shard_client(channel);
         let mut request = Request::new(proto::ShardsRequest {});

@@ -17,6 +17,7 @@ use crate::resilience::backoff::Backoff;
 use crate::rpc::proto::shard_service_client::ShardServiceClient;
 use crate::rpc::proto::write_request::Operation;
 use crate::rpc::{self, Channels, Request, Status, convert, proto};
+use crate::security::Peer;
 
 type Client = ShardServiceClient<rpc::channel::Channel>;
 
@@ -416,7 +417,7 @@ impl FanOut {
         let limit = about.deadline.since(self.clock.now());
         let mut request = Request::new(message);
         request.set_timeout(limit);
-        let client = rpc::channel::shard_client(self.channels.to(address)?);
+        let client = rpc::channel::shard_client(self.channels.to(Peer::Worker, address)?);
         match tokio::time::timeout(limit, call(client, request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(rpc::from_status(

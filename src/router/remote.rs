@@ -12,6 +12,7 @@ use crate::coordination::records::ServiceRecord;
 use crate::fault::{Fault, Kind};
 use crate::rpc::proto::router_service_client::RouterServiceClient;
 use crate::rpc::{self, Channels, Request, Status, convert, proto};
+use crate::security::Peer;
 
 type Client = RouterServiceClient<rpc::channel::Channel>;
 
@@ -142,7 +143,7 @@ impl Remote {
             let mut request = Request::new(message.clone());
             let limit = deadline.since(self.clock.now());
             request.set_timeout(limit);
-            let client = rpc::channel::router_client(self.channels.to(address)?);
+            let client = rpc::channel::router_client(self.channels.to(Peer::Master, address)?);
             match tokio::time::timeout(limit, call(client, request)).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => last = rpc::from_status(&status, changes),

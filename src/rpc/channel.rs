@@ -2,12 +2,14 @@
 //!
 //! A connection notices a silent peer by HTTP/2 keepalive and connects again by itself. The set is
 //! bounded: past the bound it is emptied, which costs the processes in use one new connection each.
+//! Who answers is checked by its certificate: the role that is asked must be its.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
+use tonic::transport::{Endpoint, Uri};
+use tower::service_fn;
 
 use super::proto::admin_service_client::AdminServiceClient;
 use super::proto::router_service_client::RouterServiceClient;
@@ -15,6 +17,7 @@ use super::proto::shard_service_client::ShardServiceClient;
 use super::status::Error;
 use crate::fault::Kind;
 use crate::limits::RPC_MESSAGE_BYTES_MAX;
+use crate::security::{Peer, Peers};
 
 pub use tonic::transport::Channel;
 
@@ -25,18 +28,30 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A batch of points goes through in few round trips.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Connections by address, `HOST:PORT`.
-#[derive(Debug, Default)]
-pub struct Channels(Mutex<HashMap<String, Channel>>);
+/// Connections by role and address, `HOST:PORT`.
+#[derive(Debug)]
+pub struct Channels {
+    peers: Peers,
+    open: Mutex<HashMap<(&'static str, String), Channel>>,
+}
 
 impl Channels {
-    /// The connection to an address. Nothing is sent yet.
+    /// Connections to others of these processes; none is open.
+    pub fn new(peers: Peers) -> Self {
+        Self {
+            peers,
+            open: Mutex::default(),
+        }
+    }
+
+    /// The connection to a process of this role at an address. Nothing is sent yet.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the address is none.
-    pub fn to(&self, address: &str) -> Result<Channel, Error> {
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(address) {
+    pub fn to(&self, peer: Peer, address: &str) -> Result<Channel, Error> {
+        let key = (peer.as_str(), address.to_owned());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = open.get(&key) {
             return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
@@ -46,19 +61,23 @@ impl Channels {
                 format!("address {address:?}: {error}"),
             )
         })?;
+        let connector = self.peers.connector(peer);
+        let connect = service_fn(move |to: Uri| {
+            let connector = connector.clone();
+            async move { connector.connect(&to).await }
+        });
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
-            .connect_lazy();
-        if channels.len() >= CHANNELS_MAX {
-            channels.clear();
+            .connect_with_connector_lazy(connect);
+        if open.len() >= CHANNELS_MAX {
+            open.clear();
         }
-        channels.insert(address.to_owned(), channel.clone());
+        open.insert(key, channel.clone());
         Ok(channel)
     }
 }

@@ -1,42 +1,114 @@
 //! Serves gRPC on a listener that is bound already, with bounds, until the tasks stop.
+//!
+//! Connections are counted, and wait in the backlog when there are too many greetings at once; who
+//! does not show who it is in time, or may not connect, is closed.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout as limited};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use crate::fault::chain;
+use crate::security::peers::{Acceptor, Connection};
 use crate::tasks::Tasks;
 
 const STREAMS_MAX: u32 = 512;
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a peer may take to show who it is.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Peers that are greeted at the same time.
+const GREETINGS_MAX: usize = 256;
+/// Pause after an accept that failed, mostly for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Starts serving; the address is where.
 ///
 /// # Errors
 /// When the listener has no address.
-pub fn serve(listener: TcpListener, routes: Routes, tasks: &Tasks) -> std::io::Result<SocketAddr> {
+pub fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    acceptor: Acceptor,
+    tasks: &Tasks,
+) -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
+    let (greeted, connections) = mpsc::channel(GREETINGS_MAX);
+    tasks.spawn(
+        "rpc-accept",
+        accept(listener, acceptor, greeted, tasks.clone()),
+    );
     let stopping = tasks.stopping();
     tasks.spawn("rpc-server", async move {
         let served = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping)
+            .serve_with_incoming_shutdown(
+                ReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
+                stopping,
+            )
             .await;
         if let Err(error) = served {
             tracing::error!(error = chain(&error), "rpc server ended");
         }
     });
     Ok(address)
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    greeted: mpsc::Sender<Connection>,
+    tasks: Tasks,
+) {
+    let places = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let mut stopping = pin!(tasks.stopping());
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = &mut stopping => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            },
+        };
+        let (acceptor, greeted) = (acceptor.clone(), greeted.clone());
+        tasks.spawn("rpc-greeting", async move {
+            match limited(GREETING_TIMEOUT, acceptor.accept(stream)).await {
+                // The server is gone when nobody takes it: the process ends.
+                Ok(Ok(connection)) => drop(greeted.send(connection).await),
+                Ok(Err(error)) => tracing::warn!(%peer, %error, "a connection is refused"),
+                Err(_elapsed) => tracing::warn!(%peer, "a peer did not show who it is in time"),
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
 }
 
 /// How long the caller of this request waits, or `otherwise` when it does not say.

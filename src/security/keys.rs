@@ -1,7 +1,8 @@
 //! API keys, and the file they are read from.
 //!
 //! A line of the file is `admin: KEY` or `read-only: KEY`; empty lines and lines that begin with `#`
-//! are passed over. A key is never shown: neither by `Debug` nor in an error.
+//! are passed over. A folder has a file for each role in place of the lines, as a mounted Secret of
+//! Kubernetes does. A key is never shown: neither by `Debug` nor in an error.
 
 use std::fmt;
 use std::path::Path;
@@ -30,13 +31,24 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// The keys of a file.
+    /// The keys of a file, or of a folder that holds a role's key in a file, `admin` or `readonly`.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Keys`].
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = fs_err::read_to_string(path).map_err(Error::Read)?;
-        Self::parse(&text)
+        if !path.is_dir() {
+            let text = fs_err::read_to_string(path).map_err(Error::Read)?;
+            return Self::parse(&text);
+        }
+        let mut lines = String::new();
+        for (file, role) in [("admin", "admin"), ("readonly", "read-only")] {
+            match fs_err::read_to_string(path.join(file)) {
+                Ok(key) => lines.extend([role, ": ", key.trim(), "\n"]),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {},
+                Err(error) => return Err(Error::Read(error)),
+            }
+        }
+        Self::parse(&lines)
     }
 
     /// The keys of a file's text.

@@ -27,7 +27,8 @@ pub struct Master {
     /// What every process is told.
     pub process: Process,
     /// Where gRPC is answered to the other processes; port 0 for any that is free. Default
-    /// 127.0.0.1:0. Only loopback so far.
+    /// 127.0.0.1:0. Another address than one of loopback needs
+    /// `process.peer_tls`.
     pub rpc_listen: SocketAddr,
     /// Shards of a new collection that does not say itself, 1 to 4,096. Default none: one for each
     /// worker, so that a write is one sync and a search one walk on each.
@@ -42,7 +43,10 @@ impl MasterArgs {
     pub fn check(self) -> Result<Master, Error> {
         let mut faults = Faults::default();
         let process = self.process.check(&mut faults, "127.0.0.1:0");
-        let rpc = faults.keep("--rpc-listen", rpc_listen(self.rpc_listen));
+        let rpc = faults.keep(
+            "--rpc-listen",
+            rpc_listen(self.rpc_listen, process.as_ref()),
+        );
         let shards = faults.keep("--shards", shards(given(self.shards)));
         let settings = (|| {
             Some(Master {

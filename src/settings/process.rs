@@ -1,6 +1,6 @@
 //! What gateways, masters and workers are all told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::check::{self, Faults, given, quoted};
@@ -23,9 +23,12 @@ pub struct ProcessArgs {
     /// The folder that this process keeps its identity and its data in; nobody else may use it.
     #[arg(long, env = "VECTORSPHERE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// Where etcd is: http://HOST:PORT of each member, separated by commas.
+    /// Where etcd is: http://HOST:PORT or https://HOST:PORT of each member, separated by commas.
     #[arg(long, env = "VECTORSPHERE_ETCD", value_name = "URL,...")]
     pub etcd: Option<String>,
+    /// A folder with tls.crt, tls.key and ca.crt, PEM, for etcd. Needed with https.
+    #[arg(long, env = "VECTORSPHERE_ETCD_TLS", value_name = "DIR")]
+    pub etcd_tls: Option<String>,
     /// What every key in etcd begins with.
     #[arg(
         long,
@@ -49,7 +52,12 @@ pub struct ProcessArgs {
     /// Default: 127.0.0.1:6333 for a gateway, any free port of 127.0.0.1 for the others.
     #[arg(long, env = "VECTORSPHERE_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// A file of API keys. Needed where others than this machine can reach --listen.
+    /// The IP address or name under which the other processes reach this one. Needed where it listens
+    /// on every address of its machine. Default: the address it listens on.
+    #[arg(long, env = "VECTORSPHERE_ADVERTISE", value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// A file of API keys, or a folder with a role's key in a file, admin or readonly. Needed where
+    /// others than this machine can reach --listen.
     #[arg(long, env = "VECTORSPHERE_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<String>,
     /// A file with the certificate of --listen and what leads to its authority, PEM.
@@ -58,9 +66,10 @@ pub struct ProcessArgs {
     /// A file with the key of --tls-cert, PEM.
     #[arg(long, env = "VECTORSPHERE_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<String>,
-    /// A file with the authorities of other processes' certificates, PEM. Refused so far.
-    #[arg(long, env = "VECTORSPHERE_TLS_CA", value_name = "FILE")]
-    pub tls_ca: Option<String>,
+    /// A folder with tls.crt, tls.key and ca.crt, PEM: by them this process and the others of its
+    /// cluster know each other. Needed where others than this machine can reach --rpc-listen.
+    #[arg(long, env = "VECTORSPHERE_PEER_TLS", value_name = "DIR")]
+    pub peer_tls: Option<String>,
     /// Threads that serve requests. Default: one for each core, at most 4.
     #[arg(long, env = "VECTORSPHERE_THREADS", value_name = "N")]
     pub threads: Option<String>,
@@ -96,8 +105,10 @@ pub struct Process {
     pub name: String,
     /// Its data folder. No default, for the same reason.
     pub data_dir: PathBuf,
-    /// `http://HOST:PORT` of each member of etcd, 1 to 9. No default.
+    /// `http://HOST:PORT` or `https://HOST:PORT` of each member of etcd, 1 to 9. No default.
     pub etcd: Vec<String>,
+    /// The folder of credentials for etcd. Default none: plain text.
+    pub etcd_tls: Option<PathBuf>,
     /// What every key begins with: 2 to 200 characters, with a slash at its beginning and none at
     /// its end. Default `/vectorsphere`, so that one etcd can serve others too.
     pub prefix: String,
@@ -109,10 +120,14 @@ pub struct Process {
     /// since clients expect that port, 127.0.0.1:0 elsewhere. Another address than one of loopback
     /// needs a key file and a certificate.
     pub listen: SocketAddr,
-    /// The file of API keys. Default none: loopback is trusted.
+    /// Where the others find it: an IP address or a DNS name. Default the address it listens on.
+    pub advertise: Option<String>,
+    /// The file or folder of API keys. Default none: loopback is trusted.
     pub api_key_file: Option<PathBuf>,
     /// Certificate and key of `listen`. Default none: plain text on loopback.
     pub tls: Option<TlsFiles>,
+    /// The folder of credentials between processes. Default none: plain text on loopback.
+    pub peer_tls: Option<PathBuf>,
     /// Threads that serve requests, 1 to 256. Default one for each core, at most 4: each costs
     /// memory also when idle.
     pub threads: usize,
@@ -128,6 +143,10 @@ impl ProcessArgs {
         let name = faults.keep("--name", required_label(self.name));
         let data_dir = faults.keep("--data-dir", check::required(self.data_dir));
         let etcd = faults.keep("--etcd", endpoints(self.etcd));
+        let etcd_tls = check::path(self.etcd_tls);
+        if etcd_tls.is_none() && etcd.iter().flatten().any(|url| url.starts_with("https://")) {
+            faults.add("--etcd-tls", "is needed for https");
+        }
         let prefix = faults.keep("--prefix", prefix(&self.prefix));
         let namespace = faults.keep("--namespace", check::label(&self.namespace));
         let cluster = faults.keep("--cluster", required_label(self.cluster));
@@ -138,10 +157,7 @@ impl ProcessArgs {
             tls_key: self.tls_key,
         };
         let exposed = exposure.check(faults, listen);
-        if given(self.tls_ca).is_some() {
-            let problem = "certificates between processes are not built yet: leave it out";
-            faults.add("--tls-ca", problem);
-        }
+        let advertise = faults.keep("--advertise", advertise(given(self.advertise)));
         let threads = faults.keep("--threads", threads(given(self.threads)));
         let parent = faults.keep("--end-with-parent", end_with_parent(self.end_with_parent));
         let logging = self.logging.check(faults);
@@ -150,12 +166,15 @@ impl ProcessArgs {
             name: name?,
             data_dir: data_dir?.into(),
             etcd: etcd?,
+            etcd_tls,
             prefix: prefix?,
             namespace: namespace?,
             cluster: cluster?,
             listen,
+            advertise: advertise?,
             api_key_file,
             tls,
+            peer_tls: check::path(self.peer_tls),
             threads: threads?,
             end_with_parent: parent?,
             logging: logging?,
@@ -207,17 +226,40 @@ impl Exposure {
     }
 }
 
-/// Where gRPC between processes is answered. It has neither certificates nor keys so far, so only
-/// this machine may reach it.
-pub(super) fn rpc_listen(text: Option<String>) -> Result<SocketAddr, String> {
+/// Where gRPC between processes is answered: in plain text only to this machine.
+pub(super) fn rpc_listen(
+    text: Option<String>,
+    process: Option<&Process>,
+) -> Result<SocketAddr, String> {
     let text = given(text).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let address = check::address(&text)?;
-    if address.ip().to_canonical().is_loopback() {
-        Ok(address)
+    let guarded = process.is_none_or(|process| process.peer_tls.is_some());
+    if !guarded && !address.ip().to_canonical().is_loopback() {
+        return Err(format!(
+            "others than this machine can reach {address}: --peer-tls is needed"
+        ));
+    }
+    let named = process.is_none_or(|process| process.advertise.is_some());
+    if !named && address.ip().is_unspecified() {
+        return Err(format!(
+            "{address} is no address to be found at: --advertise is needed"
+        ));
+    }
+    Ok(address)
+}
+
+/// An IP address or a DNS name.
+fn advertise(text: Option<String>) -> Result<Option<String>, String> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let label = |label: &str| check::label(label).is_ok();
+    if text.parse::<IpAddr>().is_ok() || text.split('.').all(label) {
+        Ok(Some(text))
     } else {
         Err(format!(
-            "others than this machine can reach {address}, and certificates between processes are \
-             not built yet: use an address of loopback"
+            "{} is neither an IP address nor a name",
+            quoted(&text)
         ))
     }
 }
@@ -234,17 +276,17 @@ fn endpoints(text: Option<String>) -> Result<Vec<String>, String> {
     }
     match endpoints.iter().find(|endpoint| !is_endpoint(endpoint)) {
         None => Ok(endpoints),
-        Some(wrong) if wrong.starts_with("https://") => Err(format!(
-            "{}: certificates for etcd are not built yet: use http://",
+        Some(wrong) => Err(format!(
+            "{} is neither http://HOST:PORT nor https://HOST:PORT",
             quoted(wrong)
         )),
-        Some(wrong) => Err(format!("{} is not http://HOST:PORT", quoted(wrong))),
     }
 }
 
 fn is_endpoint(text: &str) -> bool {
     let Some((host, port)) = text
         .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))
         .and_then(|rest| rest.rsplit_once(':'))
     else {
         return false;

@@ -68,8 +68,8 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn every_fault_is_named_at_once() {
-    let bad = "--name Worker_0 --etcd https://a:1 --prefix vectorsphere/ --namespace=-x \
-               --listen nowhere --rpc-listen 10.0.0.1:1 --tls-cert c --tls-ca f --threads 0 \
+    let bad = "--name Worker_0 --etcd ftp://a:1 --prefix vectorsphere/ --namespace=-x \
+               --listen nowhere --rpc-listen 10.0.0.1:1 --tls-cert c --advertise a/b --threads 0 \
                --environments-open-max many --map-bytes 2Gi --map-bytes-max 1Gi \
                --log-format xml --log a=b=c --end-with-parent=me";
     let found = faults(worker(bad));
@@ -86,7 +86,7 @@ fn every_fault_is_named_at_once() {
         "--cluster",
         "--listen",
         "--tls-key",
-        "--tls-ca",
+        "--advertise",
         "--threads",
         "--end-with-parent",
         "--log-format",
@@ -120,10 +120,29 @@ fn a_listener_that_others_reach_needs_keys_and_a_certificate() {
 }
 
 #[test]
+fn processes_that_others_reach_need_credentials_and_an_address_to_be_found_at() {
+    let rpc = format!("{NEEDED} --rpc-listen 0.0.0.0:7000");
+    let found = faults(worker(&rpc));
+    assert!(found.concat().contains("--peer-tls is needed"), "{found:?}");
+    let found = faults(worker(&format!("{rpc} --peer-tls /tls")));
+    assert!(
+        found.concat().contains("--advertise is needed"),
+        "{found:?}"
+    );
+    let reached = worker(&format!("{rpc} --peer-tls /tls --advertise 10.0.0.7")).unwrap();
+    assert_eq!(reached.process.advertise.as_deref(), Some("10.0.0.7"));
+    let secure = NEEDED.replace("http:", "https:");
+    assert_eq!(faults(worker(&secure)), ["--etcd-tls: is needed for https"]);
+    assert!(worker(&format!("{secure} --etcd-tls /tls")).is_ok());
+}
+
+#[test]
 fn an_empty_value_is_none() {
     let empty = [
         "--api-key-file=",
-        "--tls-ca=",
+        "--peer-tls=",
+        "--etcd-tls=",
+        "--advertise=",
         "--threads=",
         "--listen=",
         "--map-bytes=",

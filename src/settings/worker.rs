@@ -43,7 +43,8 @@ pub struct Worker {
     /// What every process is told.
     pub process: Process,
     /// Where gRPC is answered to the other processes; port 0 for any that is free. Default
-    /// 127.0.0.1:0. Only loopback so far.
+    /// 127.0.0.1:0. Another address than one of loopback needs
+    /// `process.peer_tls`.
     pub rpc_listen: SocketAddr,
     /// Shards that are open at the same time, 1 to 4,096. Default 128: each takes a few files and
     /// its address space, and opening one again takes no longer with more points in it.
@@ -67,7 +68,10 @@ impl WorkerArgs {
     pub fn check(self) -> Result<Worker, Error> {
         let mut faults = Faults::default();
         let process = self.process.check(&mut faults, "127.0.0.1:0");
-        let rpc = faults.keep("--rpc-listen", rpc_listen(self.rpc_listen));
+        let rpc = faults.keep(
+            "--rpc-listen",
+            rpc_listen(self.rpc_listen, process.as_ref()),
+        );
         let open = count(self.environments_open_max, OPEN_MAX_RANGE, OPEN_MAX_DEFAULT);
         let open = faults.keep("--environments-open-max", open);
         let threads = process.as_ref().map_or(1, |process| process.threads);

@@ -72,7 +72,7 @@ impl Routed {
         let leader = leaders
             .get(keys::LEAD_MASTER_SUFFIX)
             .ok_or_else(|| away("no master leads"))?;
-        let channel = self.channels.to(&leader.value.rpc_address)?;
+        let channel = self.channels.to(Peer::Master, &leader.value.rpc_address)?;
         let limit = deadline.since(self.clock.now());
         let mut request = Request::new(request);
         request.set_timeout(limit);
@@ -142,7 +142,7 @@ impl Routed {
                 revision: revision.0,
             });
             request.set_timeout(limit);
-            let mut client = rpc::channel::shard_client(self.channels.to(address)?);
+            let mut client = rpc::channel::shard_client(self.channels.to(Peer::Worker, address)?);
             match tokio::time::timeout(limit, client.settle(request)).await {
                 Ok(Ok(_settled)) => Ok(()),
                 Ok(Err(status)) => Err(rpc::from_status(&status, false)),
@@ -166,7 +166,8 @@ impl Routed {
         addresses.dedup();
         let wire = convert::collection_to_wire(collection.record.id);
         let calls = addresses.iter().map(|address| async move {
-            let mut client = rpc::channel::shard_client(self.channels.to(address).ok()?);
+            let mut client =
+                rpc::channel::shard_client(self.channels.to(Peer::Worker, address).ok()?);
             let mut request = Request::new(proto::ShardsRequest {});
             request.set_timeout(SHARDS_TIMEOUT);
             let answer = tokio::time::timeout(SHARDS_TIMEOUT, client.shards(request)).await;

@@ -22,6 +22,7 @@ use vectorsphere::coordination::session::{Session, Standing, State, TTL_SECONDS}
 use vectorsphere::coordination::{Change, Etcd, Guard, Keys, Transaction};
 use vectorsphere::entropy::Entropy;
 use vectorsphere::ids::{NodeId, Term};
+use vectorsphere::security::Credentials;
 use vectorsphere::tasks::Tasks;
 
 use crate::support::wait_for::wait_for;
@@ -60,7 +61,9 @@ fn entropy() -> Arc<Entropy> {
 
 async fn client(endpoints: &[&str]) -> Etcd {
     let endpoints: Vec<String> = endpoints.iter().map(|&at| at.to_owned()).collect();
-    Etcd::connect(&endpoints, entropy()).await.unwrap()
+    Etcd::connect(&endpoints, &Credentials::plain(), entropy())
+        .await
+        .unwrap()
 }
 
 fn keys() -> Keys {
