@@ -4,7 +4,7 @@ ARGS ?=
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: help setup build dev check test test-long docs gen image-root bench bench-laptop
+.PHONY: help setup build dev check test test-long test-kubernetes docs gen image-root bench bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ test: setup ## every test that CI runs
 
 test-long: setup ## the long fault suites; they print their figures
 	@scripts/test-long
+
+test-kubernetes: setup build ## the operator on a real Kubernetes, started here as root; NODES=n nodes
+	@scripts/test-kubernetes $(ARGS)
 
 docs: setup ## the documentation of the code
 	RUSTDOCFLAGS="$(RUSTDOC_LINTS)" cargo doc --no-deps --document-private-items
