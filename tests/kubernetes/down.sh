@@ -6,14 +6,10 @@ set -euo pipefail
 failed=0
 
 end_processes || failed=1
-for namespace in $(ip netns list 2>/dev/null | awk '{ print $1 }' | grep -E "^$NS(-[0-9])?$" || true); do
-    ip netns del "$namespace" 2>/dev/null || rm -f "/run/netns/$namespace" || failed=1
+for namespace in "$NET"/*; do
+    for _ in $(seq 10); do umount -l "$namespace" 2>/dev/null || break; done
 done
-# `ip netns add` leaves a mount for all of them.
-if mountpoint -q /run/netns && [ -z "$(ls -A /run/netns)" ]; then
-    umount /run/netns || true
-fi
-for tree in "/sys/fs/cgroup/$NS" /sys/fs/cgroup/*/"$NS"; do
+for tree in "/sys/fs/cgroup/$CGROUP" /sys/fs/cgroup/*/"$CGROUP"; do
     for _ in $(seq 100); do # the kernel takes a moment to let go of them
         [ -d "$tree" ] || break
         find "$tree" -depth -type d -exec rmdir {} \; 2>/dev/null || true

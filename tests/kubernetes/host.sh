@@ -11,9 +11,9 @@ case $1 in
     start)
         [ -z "$(processes "$host")" ] || { echo "host $host runs already" >&2; exit 1; }
         . "$RUN/environment"
-        export STATE RUN NS KUBE NODES NODE_IP SERVICES PODS NODE="$host" "$MARK=$RUN:$host"
+        export STATE RUN CGROUP KUBE NODES NODE_IP SERVICES PODS NODE="$host" "$MARK=$RUN:$host"
         # No file of the caller's is kept open: a lock is one.
-        setsid nohup nsenter --net="/run/netns/$(namespace "$host")" unshare --mount --pid --fork \
+        setsid nohup nsenter --net="$NET/$host" unshare --mount --pid --fork \
             --kill-child --mount-proc --propagation private bash "$HERE/node.sh" \
             >>"$RUN/log/node$host.log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
         ;;

@@ -64,6 +64,7 @@ control_plane() {
 controllers() {
     local config=$RUN/controllers.kubeconfig
     run controllers "$KUBE" controllers --kubeconfig="$config" \
+        --flex-volume-plugin-dir="$RUN/volume-plugins" \
         --authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
         --leader-elect=false --use-service-account-credentials=true \
         --cluster-cidr="$PODS" --allocate-node-cidrs=false --service-cluster-ip-range="$SERVICES" \
@@ -138,7 +139,7 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://$SOCKET
 cgroupDriver: cgroupfs
-cgroupRoot: /$NS/node$NODE
+cgroupRoot: /$CGROUP/node$NODE
 failCgroupV1: false
 failSwapOn: false
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $P/ca.crt}}

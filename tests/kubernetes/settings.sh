@@ -1,5 +1,6 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by the scripts beside it: where a cluster keeps its state, and what its parts are called.
-# STATE and NS can be given; by default each working copy has a cluster of its own.
+# Clusters with different STATE do not meet; by default each working copy has one of its own.
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ -z "${STATE:-}" ]; then
     STATE=${CARGO_TARGET_DIR:-target}/test-kubernetes
@@ -12,8 +13,9 @@ case $STATE in
     /run/* | /var/run/* | /var/lib/* | /var/log/*) STATE=/tmp/test-kubernetes-$hashed ;;
     *) [ ${#STATE} -le 55 ] || STATE=/tmp/test-kubernetes-$hashed ;;
 esac
-NS=${NS:-vs$hashed} # names the network namespaces and the cgroups
-RUN=$STATE/run      # what belongs to the running cluster; down.sh leaves only its logs
+CGROUP=vs$(printf %s "$STATE" | sha256sum | cut -c1-8) # the name of its cgroups
+RUN=$STATE/run # what belongs to the running cluster; down.sh leaves only its logs
+NET=$RUN/net   # the network namespace of host N is mounted on the file N in it
 # Every process of host N that is started from outside carries this in its environment, so it is
 # found whatever has been killed before.
 MARK=VECTORSPHERE_TEST_KUBERNETES_HOST
@@ -35,11 +37,7 @@ end_processes() {
         kill -9 $left 2>/dev/null || true
         sleep 0.1
     done
+    # shellcheck disable=SC2086
     echo "still there after 10 s, though killed: processes" $left >&2
     return 1
-}
-
-# The network namespace of host $1.
-namespace() {
-    if [ "$1" = 1 ]; then echo "$NS"; else echo "$NS-$1"; fi
 }

@@ -5,11 +5,10 @@
 #   NODES  n nodes, each with kubelet, containerd and proxy as on a machine of its own; 0: the control
 #          plane only, no pod ever runs  [1]
 #   STATE  where everything lives and logs  [target/test-kubernetes]
-#   NS     the name of the network namespaces and cgroups  [made from STATE]
 #   PORT   the API on 127.0.0.1  [a free one]
 #
 # From outside: KUBECONFIG=$STATE/kubeconfig; pod and service addresses are reached from the network
-# namespace $NS. Each docker-archive $STATE/images/*.tar is imported when a host starts.
+# namespace $STATE/run/net/1. Each docker-archive $STATE/images/*.tar is imported when a host starts.
 set -euo pipefail
 . "$(dirname "$0")/settings.sh"
 NODES=${NODES:-1}
@@ -25,7 +24,7 @@ say() { printf '%5d.%d s  %s\n' $((($(date +%s%N) - began) / 1000000000)) \
 "$HERE/down.sh"
 rm -rf "$RUN"
 hosts=$((NODES > 0 ? NODES : 1)) # host 1 carries the control plane even when it is no node
-mkdir -p "$RUN"/{pki,log,etcd,sysctl} "$STATE"/{images,volumes}
+mkdir -p "$RUN"/{pki,log,etcd,sysctl,net} "$STATE"/{images,volumes}
 for i in $(seq "$hosts"); do mkdir -p "$RUN/node$i"/{kubelet,containerd,cni,ipam,var-lib,var-log}; done
 
 # --- certificates and kubeconfigs
@@ -76,9 +75,9 @@ say "certificates made"
 
 # --- networks: host 1 has the bridge that joins the hosts
 for i in $(seq "$hosts"); do
-    ns=$(namespace "$i")
-    ip netns add "$ns"
-    inside="nsenter --net=/run/netns/$ns"
+    touch "$NET/$i"
+    unshare --net="$NET/$i" true
+    inside="nsenter --net=$NET/$i"
     $inside ip link set lo up
     if [ "$i" = 1 ]; then
         $inside ip link add node0 type bridge
@@ -86,8 +85,8 @@ for i in $(seq "$hosts"); do
         $inside ip link set node0 up
         $inside ip route add default dev node0
     else
-        ip link add "nv$i" netns "$NS" type veth peer name eth0 netns "$ns"
-        nsenter --net="/run/netns/$NS" ip link set "nv$i" master node0 up
+        nsenter --net="$NET/1" ip link add "nv$i" type veth peer name eth0 netns "$NET/$i"
+        nsenter --net="$NET/1" ip link set "nv$i" master node0 up
         $inside ip addr add "10.111.0.$i/24" dev eth0
         $inside ip link set eth0 up
         $inside ip route add default via "$NODE_IP"
@@ -100,8 +99,8 @@ done
 
 # --- cgroups: of version 1 a tree of our own under every controller, of version 2 one tree
 if [ "$NODES" -gt 0 ] && [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-    for i in $(seq "$NODES"); do mkdir -p "/sys/fs/cgroup/$NS/node$i"; done
-    for folder in /sys/fs/cgroup "/sys/fs/cgroup/$NS"; do
+    for i in $(seq "$NODES"); do mkdir -p "/sys/fs/cgroup/$CGROUP/node$i"; done
+    for folder in /sys/fs/cgroup "/sys/fs/cgroup/$CGROUP"; do
         for controller in $(cat "$folder/cgroup.controllers"); do
             echo "+$controller" >"$folder/cgroup.subtree_control" 2>/dev/null || true
         done
@@ -109,8 +108,8 @@ if [ "$NODES" -gt 0 ] && [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 elif [ "$NODES" -gt 0 ]; then
     for controller in /sys/fs/cgroup/*/; do
         [ "$controller" != /sys/fs/cgroup/unified/ ] || continue
-        mkdir -p "$controller$NS"
-        for folder in "$controller$NS" $(seq -f "$controller$NS/node%g" "$NODES"); do
+        mkdir -p "$controller$CGROUP"
+        for folder in "$controller$CGROUP" $(seq -f "$controller$CGROUP/node%g" "$NODES"); do
             mkdir -p "$folder"
             for file in cpuset.cpus cpuset.mems; do
                 [ ! -e "$folder/$file" ] || cat "$controller$file" >"$folder/$file"
@@ -136,7 +135,7 @@ for i in $(seq "$hosts"); do "$HERE/host.sh" start "$i"; done
 # The API for this machine: 127.0.0.1:$PORT, a unix socket, 127.0.0.1:6443 inside. It belongs to no
 # host, so a stopped one does not take it along.
 export "$MARK=$RUN:api"
-setsid nohup nsenter --net="/run/netns/$NS" socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early" \
+setsid nohup nsenter --net="$NET/1" socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early" \
     TCP:127.0.0.1:6443 >"$RUN/log/api-inside.log" 2>&1 </dev/null &
 setsid nohup socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$RUN/api.sock" \
     >"$RUN/log/api-outside.log" 2>&1 </dev/null &
@@ -149,8 +148,8 @@ wait_for() { # WHAT SECONDS LOG COMMAND...
     shift 3
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || {
-            echo "timed out waiting: $what; its log is $RUN/log/$log.log, which ends with" >&2
-            tail -n 5 "$RUN/log/$log.log" >&2 || true
+            echo "timed out waiting: $what; the logs are in $RUN/log, which end with" >&2
+            tail -n 5 "$RUN/log/$log.log" "$RUN/log/node${log##*-}.log" >&2 || true
             exit 1
         }
         sleep 0.2
