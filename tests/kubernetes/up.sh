@@ -142,6 +142,7 @@ setsid nohup socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNEC
 unset "$MARK"
 
 # --- until it works
+export KUBECACHEDIR=$RUN/kubectl-cache # what another cluster at this port had is not asked
 k() { timeout 10 "$KUBE" kubectl --kubeconfig "$STATE/kubeconfig" --request-timeout=5s "$@"; }
 wait_for() { # WHAT SECONDS LOG COMMAND...
     local what=$1 log=$3 end=$((SECONDS + $2))
