@@ -7,7 +7,7 @@ RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 .PHONY: help setup build dev check test test-long test-kubernetes docs gen image-root bench bench-laptop
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 setup: ## install what building and testing need, or say what is missing
 	@scripts/setup

@@ -38,7 +38,7 @@ pub mod top;
 pub use arroy::Parameters as ArroyParameters;
 pub use build::{Job, Progress, Step, build};
 pub use error::Error;
-pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire};
+pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
 pub use manifest::{Identity, Kind, Manifest, Recipe};
 
 /// Asked now and then by long work: whether to give up. Cheap, and answered from any thread.

@@ -13,9 +13,12 @@ mod fan_out;
 mod merge;
 mod remote;
 mod shard_map;
+mod split;
 
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::fault::{Fault, Kind};
@@ -24,6 +27,10 @@ use crate::rpc::proto;
 pub use fan_out::FanOut;
 pub use remote::Remote;
 pub use shard_map::{Collection, Maps, ShardTarget};
+
+/// A read is tried again this long while a process is away, if its deadline allows; a restart of a
+/// worker fits in.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where requests are fanned out.
 #[derive(Debug, Clone)]
@@ -137,6 +144,16 @@ pub enum Error {
         /// The slot of the point.
         slot: u16,
     },
+    /// Not every shard of the collection is known: the map is behind, or a record cannot be read.
+    #[error("{known} of {of} shards of collection `{collection}` are known; the map is incomplete")]
+    MapIncomplete {
+        /// The collection, by name.
+        collection: String,
+        /// Shards that are known.
+        known: usize,
+        /// Shards that there are.
+        of: u16,
+    },
     /// The master that routes did not answer, or answered with an error.
     #[error(transparent)]
     Master(#[from] crate::rpc::Error),
@@ -190,7 +207,7 @@ impl Fault for Error {
                 .find(|worst| kinds().any(|kind| kind == *worst))
                 .unwrap_or(first)
             },
-            Self::NoShard { .. } => Kind::Unavailable,
+            Self::NoShard { .. } | Self::MapIncomplete { .. } => Kind::Unavailable,
             Self::Master(error) => error.kind(),
         }
     }
@@ -199,6 +216,7 @@ impl Fault for Error {
         match self {
             Self::Shards { .. } => "router.shards",
             Self::NoShard { .. } => "router.no_shard",
+            Self::MapIncomplete { .. } => "router.map_incomplete",
             Self::Master(error) => error.code(),
         }
     }

@@ -163,7 +163,7 @@ impl Shard {
             .submit(commit::Work::Apply { epoch, operation }, place)?;
         let left = deadline.since(self.clock.now());
         match tokio::time::timeout(left, answer).await {
-            Ok(answered) => answered.map_err(|_dropped| Error::Closed)?,
+            Ok(answered) => answered.map_err(|_dropped| Error::Unknown)?,
             Err(_elapsed) => Err(Error::Unknown),
         }
     }
@@ -192,7 +192,7 @@ impl Shard {
             let answered = tokio::time::timeout(left, answer).await;
             answered
                 .map_err(|_elapsed| Error::Unknown)?
-                .map_err(|_dropped| Error::Closed)??;
+                .map_err(|_dropped| Error::Unknown)??;
         }
         Ok(())
     }
@@ -209,6 +209,16 @@ impl Shard {
     /// while an index is being built.
     pub fn reuse_rows(&self, covered: Option<&RoaringBitmap>) {
         self.environment.set_reuse(covered.cloned());
+    }
+
+    /// The rows of its points, as the last durable write left them.
+    pub fn live(&self) -> Arc<RoaringBitmap> {
+        self.environment.frame().live
+    }
+
+    /// Whether the shard must grow and waits for its readers: long ones should end.
+    pub fn wants_room(&self) -> bool {
+        self.environment.wants_room()
     }
 
     /// Tells this shard from any other that lay in its folder before: its rows mean its own vectors.

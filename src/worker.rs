@@ -6,6 +6,7 @@
 //! read: it is then the only in-sync copy, or nobody could have replaced it without its consent.
 
 mod build;
+mod error;
 mod host;
 mod hosted;
 mod reports;
@@ -30,7 +31,8 @@ use crate::security::{Peer, Peers};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
-pub use host::{Error, Limits};
+pub use error::Error;
+pub use host::Limits;
 
 /// What a worker is made of; the command line puts it together.
 #[derive(Debug)]
@@ -78,6 +80,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> Result<(), Error> {
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
     );
     rpc::server::serve(listener, routes, acceptor, &tasks).map_err(Error::Listen)?;
+    tasks.spawn("shard-open-all", Arc::clone(&host).open_all());
     tasks.spawn("shard-upkeep", upkeep::run(Arc::clone(&host)));
     tasks.spawn("index-builds", build::run(Arc::clone(&host)));
     let stopping = tasks.stopping();

@@ -42,6 +42,7 @@ async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
             Arc::clone(&masters),
             Arc::clone(&channels),
             Arc::clone(&member.clock),
+            Arc::clone(&member.entropy),
         )),
     };
     let cluster = Arc::new(Routed {

@@ -116,11 +116,11 @@ impl Cluster for Routed {
         let reports = self.reports(&found).await;
         let serving = reports
             .iter()
-            .filter(|r| matches!(&*r.state, "serving" | "closed"))
+            .filter(|r| matches!(&*r.state, "serving" | "closed" | "opening"))
             .count();
-        let busy = reports
-            .iter()
-            .any(|r| matches!(&*r.index_state, "due" | "building" | "failed"));
+        let busy = reports.iter().any(|r| {
+            r.state == "opening" || matches!(&*r.index_state, "due" | "building" | "failed")
+        });
         let status = if serving < usize::from(record.shard_count) {
             CollectionStatus::Red
         } else if busy {

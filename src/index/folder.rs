@@ -152,6 +152,21 @@ pub fn open_dir(dir: &Path, identity: &Identity) -> Result<Found, Error> {
     Ok(found)
 }
 
+/// The names of the segments that lie in a folder, used or not.
+///
+/// # Errors
+/// [`Error::Files`]
+pub fn standing(dir: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(SEGMENT) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// Whether an error that opening met lies in the segment's files and not in the machine.
 fn its_own_fault(error: &Error) -> bool {
     let Error::Files(error) = error else {

@@ -33,6 +33,14 @@ pub struct Record {
     pub vector: Option<Vec<f32>>,
 }
 
+impl Record {
+    /// About how many bytes it takes in an answer.
+    pub fn about_bytes(&self) -> usize {
+        let vector = self.vector.as_ref().map_or(0, |vector| 4 * vector.len());
+        64 + vector + self.payload.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// A point that a search found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredPoint {

@@ -3,27 +3,21 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::shard_map::{Collection, Maps, ShardTarget};
-use super::{Error, ShardFailure, merge};
+use super::split::{shard_of, split};
+use super::{Error, PATIENCE, ShardFailure, merge};
 use crate::clock::{Clock, Moment};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind};
-use crate::ids::PointId;
 use crate::resilience::backoff::Backoff;
 use crate::rpc::proto::shard_service_client::ShardServiceClient;
-use crate::rpc::proto::write_request::Operation;
 use crate::rpc::{self, Channels, Request, Status, convert, proto};
 use crate::security::Peer;
 
 type Client = ShardServiceClient<rpc::channel::Channel>;
-
-/// A read is tried again this long while a worker is away, if its deadline allows; a restart of a
-/// worker fits in.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fans requests out to workers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,7 +50,8 @@ impl FanOut {
         request: proto::WriteRequest,
         deadline: Moment,
     ) -> Result<proto::WriteResponse, Error> {
-        let parts = self.split(collection, request)?;
+        let shards = self.whole_map(collection, deadline).await?;
+        let parts = split(collection, &shards, request)?;
         let answers = self
             .each(
                 About {
@@ -84,12 +79,12 @@ impl FanOut {
         request: proto::RetrieveRequest,
         deadline: Moment,
     ) -> Result<proto::RetrieveResponse, Error> {
-        let shards = self.maps.shards(collection.record.id);
+        let shards = self.whole_map(collection, deadline).await?;
         let mut parts = BTreeMap::new();
         let mut order = BTreeMap::new();
         for (place, wire) in request.ids.into_iter().enumerate() {
             let id = convert::id_from_wire(&wire)?;
-            let shard = self.shard_of(collection, &shards, id)?;
+            let shard = shard_of(collection, &shards, id)?;
             order.entry(id).or_insert(place);
             parts.entry(shard).or_insert_with(Vec::new).push(wire);
         }
@@ -143,7 +138,7 @@ impl FanOut {
                     deadline,
                     change: Change::No,
                 },
-                self.all(collection, &request),
+                self.all(collection, &request, deadline).await?,
                 |mut client, request| async move { client.scroll(request).await },
             )
             .await?;
@@ -164,7 +159,7 @@ impl FanOut {
                     deadline,
                     change: Change::No,
                 },
-                self.all(collection, &request),
+                self.all(collection, &request, deadline).await?,
                 |mut client, request| async move { client.count(request).await },
             )
             .await?;
@@ -186,7 +181,7 @@ impl FanOut {
                     deadline,
                     change: Change::No,
                 },
-                self.all(collection, &request),
+                self.all(collection, &request, deadline).await?,
                 |mut client, request| async move { client.search(request).await },
             )
             .await?;
@@ -205,102 +200,42 @@ impl FanOut {
         })
     }
 
+    /// The shards of a collection once the map names them all: from half a map points would be put
+    /// where nobody looks for them, and a change would be called done that part of it was not.
+    async fn whole_map(
+        &self,
+        collection: &Collection,
+        deadline: Moment,
+    ) -> Result<Vec<ShardTarget>, Error> {
+        let give_up = deadline.min(self.clock.now() + PATIENCE);
+        let mut backoff = Backoff::default();
+        loop {
+            let shards = self.maps.shards(collection.record.id);
+            if shards.len() == usize::from(collection.record.shard_count) {
+                return Ok(shards);
+            }
+            let pause = backoff.next(&self.entropy);
+            if self.clock.now() + pause >= give_up {
+                return Err(Error::MapIncomplete {
+                    collection: collection.record.name.to_string(),
+                    known: shards.len(),
+                    of: collection.record.shard_count,
+                });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// The same request for every shard.
-    fn all<R: Clone>(&self, collection: &Collection, request: &R) -> Vec<(u16, R)> {
-        let shards = self.maps.shards(collection.record.id);
-        shards
-            .iter()
-            .map(|shard| (shard.number, request.clone()))
-            .collect()
-    }
-
-    /// The part of a write that each shard gets. What is about a filter goes to all.
-    fn split(
+    async fn all<R: Clone>(
         &self,
         collection: &Collection,
-        request: proto::WriteRequest,
-    ) -> Result<Vec<(u16, proto::WriteRequest)>, Error> {
-        let shards = self.maps.shards(collection.record.id);
-        if let [only] = shards.as_slice() {
-            return Ok(vec![(only.number, request)]);
-        }
-        let mut parts: BTreeMap<u16, Operation> = BTreeMap::new();
-        match request.operation {
-            Some(Operation::Upsert(upsert)) => {
-                let mut points: BTreeMap<u16, Vec<proto::PointInput>> = BTreeMap::new();
-                for point in upsert.points {
-                    let id = convert::id_from_wire(&point.id.clone().unwrap_or_default())?;
-                    let shard = self.shard_of(collection, &shards, id)?;
-                    points.entry(shard).or_default().push(point);
-                }
-                let upserts = points
-                    .into_iter()
-                    .map(|(shard, points)| (shard, Operation::Upsert(proto::Upsert { points })));
-                parts.extend(upserts);
-            },
-            Some(other) => {
-                let by_ids = match selection(&other) {
-                    Some(on) if on.filter.is_none() => {
-                        Some(self.ids_by_shard(collection, &shards, &on.ids)?)
-                    },
-                    _ => None,
-                };
-                for shard in &shards {
-                    let mut part = other.clone();
-                    if let Some(ids) = &by_ids {
-                        let Some(ids) = ids.get(&shard.number) else {
-                            continue;
-                        };
-                        if let Some(on) = selection_mut(&mut part) {
-                            on.ids.clone_from(ids);
-                        }
-                    }
-                    parts.insert(shard.number, part);
-                }
-            },
-            None => {},
-        }
-        let parts = parts.into_iter().map(|(shard, operation)| {
-            (
-                shard,
-                proto::WriteRequest {
-                    shard: None,
-                    operation: Some(operation),
-                },
-            )
-        });
+        request: &R,
+        deadline: Moment,
+    ) -> Result<Vec<(u16, R)>, Error> {
+        let shards = self.whole_map(collection, deadline).await?;
+        let parts = shards.iter().map(|shard| (shard.number, request.clone()));
         Ok(parts.collect())
-    }
-
-    fn ids_by_shard(
-        &self,
-        collection: &Collection,
-        shards: &[ShardTarget],
-        ids: &[proto::PointId],
-    ) -> Result<BTreeMap<u16, Vec<proto::PointId>>, Error> {
-        let mut parts: BTreeMap<u16, Vec<proto::PointId>> = BTreeMap::new();
-        for wire in ids {
-            let shard = self.shard_of(collection, shards, convert::id_from_wire(wire)?)?;
-            parts.entry(shard).or_default().push(wire.clone());
-        }
-        Ok(parts)
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a question to the router")]
-    fn shard_of(
-        &self,
-        collection: &Collection,
-        shards: &[ShardTarget],
-        id: PointId,
-    ) -> Result<u16, Error> {
-        let slot = id.slot();
-        Maps::of_slot(shards, slot)
-            .and_then(|at| shards.get(at))
-            .map(|shard| shard.number)
-            .ok_or_else(|| Error::NoShard {
-                collection: collection.record.name.to_string(),
-                slot: slot.0,
-            })
     }
 
     /// Asks each shard its part at the same time; all answers, or which failed.
@@ -316,13 +251,6 @@ impl FanOut {
         W: Future<Output = Result<rpc::Response<A>, Status>>,
     {
         let of = parts.len();
-        let expected = usize::from(about.collection.record.shard_count);
-        if matches!(about.change, Change::No) && of == 0 && expected > 0 {
-            return Err(Error::NoShard {
-                collection: about.collection.record.name.to_string(),
-                slot: 0,
-            });
-        }
         let calls = parts.into_iter().map(|(number, request)| {
             let call = &call;
             async move {
@@ -424,8 +352,12 @@ impl FanOut {
                 &status,
                 matches!(about.change, Change::Yes),
             )),
+            // A change may have been made, or be made yet.
             Err(_elapsed) => Err(rpc::Error::new(
-                Kind::Timeout,
+                match about.change {
+                    Change::Yes => Kind::UnknownOutcome,
+                    Change::No => Kind::Timeout,
+                },
                 "router.deadline",
                 "no answer in time",
             )),
@@ -473,21 +405,3 @@ addressed!(
     CountRequest,
     SearchRequest
 );
-
-fn selection(operation: &Operation) -> Option<&proto::Selection> {
-    match operation {
-        Operation::Upsert(_) => None,
-        Operation::Delete(on) | Operation::ClearPayload(on) => Some(on),
-        Operation::SetPayload(set) | Operation::OverwritePayload(set) => set.on.as_ref(),
-        Operation::DeletePayload(delete) => delete.on.as_ref(),
-    }
-}
-
-fn selection_mut(operation: &mut Operation) -> Option<&mut proto::Selection> {
-    match operation {
-        Operation::Upsert(_) => None,
-        Operation::Delete(on) | Operation::ClearPayload(on) => Some(on),
-        Operation::SetPayload(set) | Operation::OverwritePayload(set) => set.on.as_mut(),
-        Operation::DeletePayload(delete) => delete.on.as_mut(),
-    }
-}

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Error;
 use super::shard_map::Collection;
+use super::{Error, PATIENCE};
 use crate::clock::{Clock, Moment};
 use crate::coordination::mirror::Mirror;
 use crate::coordination::records::ServiceRecord;
+use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind};
+use crate::resilience::backoff::Backoff;
 use crate::rpc::proto::router_service_client::RouterServiceClient;
 use crate::rpc::{self, Channels, Request, Status, convert, proto};
 use crate::security::Peer;
@@ -22,6 +24,7 @@ pub struct Remote {
     masters: Arc<Mirror<ServiceRecord>>,
     channels: Arc<Channels>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
     turn: Arc<AtomicUsize>,
 }
 
@@ -31,11 +34,13 @@ impl Remote {
         masters: Arc<Mirror<ServiceRecord>>,
         channels: Arc<Channels>,
         clock: Arc<dyn Clock>,
+        entropy: Arc<Entropy>,
     ) -> Self {
         Self {
             masters,
             channels,
             clock,
+            entropy,
             turn: Arc::default(),
         }
     }
@@ -115,7 +120,7 @@ impl Remote {
         self.ask(message, deadline, false, call).await
     }
 
-    /// Asks one master; the others too when it was surely not reached.
+    /// Asks the masters, again while that is safe and can help.
     async fn ask<R, A, F, W>(
         &self,
         message: R,
@@ -123,6 +128,36 @@ impl Remote {
         changes: bool,
         call: F,
     ) -> Result<A, Error>
+    where
+        R: Clone,
+        F: Fn(Client, Request<R>) -> W,
+        W: Future<Output = Result<rpc::Response<A>, Status>>,
+    {
+        let give_up = deadline.min(self.clock.now() + PATIENCE);
+        let mut backoff = Backoff::default();
+        loop {
+            let asked = self.ask_once(&message, deadline, changes, &call).await;
+            let error = match asked {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let again = was_not_sent(&error) || (!changes && error.kind() == Kind::Unavailable);
+            let pause = backoff.next(&self.entropy);
+            if !again || self.clock.now() + pause >= give_up {
+                return Err(error.into());
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks one master; the others too when it was surely not reached.
+    async fn ask_once<R, A, F, W>(
+        &self,
+        message: &R,
+        deadline: Moment,
+        changes: bool,
+        call: &F,
+    ) -> Result<A, rpc::Error>
     where
         R: Clone,
         F: Fn(Client, Request<R>) -> W,
@@ -148,15 +183,27 @@ impl Remote {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => last = rpc::from_status(&status, changes),
                 Err(_elapsed) => {
-                    last = rpc::Error::new(Kind::Timeout, "router.deadline", "no answer in time");
+                    // A change may have been made, or be made yet.
+                    let kind = if changes {
+                        Kind::UnknownOutcome
+                    } else {
+                        Kind::Timeout
+                    };
+                    last = rpc::Error::new(kind, "router.deadline", "no answer in time");
                 },
             }
-            if last.kind() != Kind::Unavailable || last.code() != "rpc.transport" {
+            if !was_not_sent(&last) {
                 break;
             }
         }
-        Err(last.into())
+        Err(last)
     }
+}
+
+/// Whether a request surely reached nobody.
+fn was_not_sent(error: &rpc::Error) -> bool {
+    let nobody = ["rpc.transport", "router.no_master"].contains(&error.code());
+    error.kind() == Kind::Unavailable && nobody
 }
 
 fn reference(collection: &Collection) -> Option<proto::CollectionRef> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::check::{self, Faults, given};
-use super::process::rpc_listen;
+use super::process::{Reach, rpc_listen};
 use super::{Error, Process, ProcessArgs};
 use crate::limits::SHARDS_MAX;
 
@@ -42,11 +42,9 @@ impl MasterArgs {
     /// Every fault at once.
     pub fn check(self) -> Result<Master, Error> {
         let mut faults = Faults::default();
+        let reach = Reach::of(&self.process);
         let process = self.process.check(&mut faults, "127.0.0.1:0");
-        let rpc = faults.keep(
-            "--rpc-listen",
-            rpc_listen(self.rpc_listen, process.as_ref()),
-        );
+        let rpc = faults.keep("--rpc-listen", rpc_listen(self.rpc_listen, &reach));
         let shards = faults.keep("--shards", shards(given(self.shards)));
         let settings = (|| {
             Some(Master {

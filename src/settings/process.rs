@@ -226,21 +226,34 @@ impl Exposure {
     }
 }
 
+/// What lets others than this machine reach a process.
+pub(super) struct Reach {
+    /// Credentials are given.
+    guarded: bool,
+    /// It is said where it is found.
+    named: bool,
+}
+
+impl Reach {
+    pub(super) fn of(args: &ProcessArgs) -> Self {
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        Self {
+            guarded: is_given(&args.peer_tls),
+            named: is_given(&args.advertise),
+        }
+    }
+}
+
 /// Where gRPC between processes is answered: in plain text only to this machine.
-pub(super) fn rpc_listen(
-    text: Option<String>,
-    process: Option<&Process>,
-) -> Result<SocketAddr, String> {
+pub(super) fn rpc_listen(text: Option<String>, reach: &Reach) -> Result<SocketAddr, String> {
     let text = given(text).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let address = check::address(&text)?;
-    let guarded = process.is_none_or(|process| process.peer_tls.is_some());
-    if !guarded && !address.ip().to_canonical().is_loopback() {
+    if !reach.guarded && !address.ip().to_canonical().is_loopback() {
         return Err(format!(
             "others than this machine can reach {address}: --peer-tls is needed"
         ));
     }
-    let named = process.is_none_or(|process| process.advertise.is_some());
-    if !named && address.ip().is_unspecified() {
+    if !reach.named && address.ip().is_unspecified() {
         return Err(format!(
             "{address} is no address to be found at: --advertise is needed"
         ));

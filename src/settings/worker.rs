@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::check::{self, Faults, given};
-use super::process::rpc_listen;
+use super::process::{Reach, rpc_listen};
 use super::{Error, Process, ProcessArgs};
 
 const OPEN_MAX_RANGE: RangeInclusive<u64> = 1..=4_096;
 const OPEN_MAX_DEFAULT: usize = 128;
-const SEARCHES_MAX_RANGE: RangeInclusive<u64> = 1..=1_024;
+/// Fewer than the threads that wait for the disk, so that writes always find one.
+const SEARCHES_MAX_RANGE: RangeInclusive<u64> = 1..=48;
 const MAP_BYTES_RANGE: RangeInclusive<u64> = (1 << 20)..=(1 << 44);
-const MAP_BYTES_DEFAULT: u64 = 1 << 30;
+const MAP_BYTES_DEFAULT: u64 = 1 << 34;
 const MAP_BYTES_MAX_DEFAULT: u64 = 1 << 40;
 
 /// The texts of [`Worker`].
@@ -26,10 +27,10 @@ pub struct WorkerArgs {
     /// Shards that are open at the same time, 1 to 4096. Default: 128.
     #[arg(long, env = "VECTORSPHERE_ENVIRONMENTS_OPEN_MAX", value_name = "N")]
     pub environments_open_max: Option<String>,
-    /// Searches that run at the same time, 1 to 1024; more wait. Default: --threads.
+    /// Searches that run at the same time, 1 to 48; more wait. Default: --threads.
     #[arg(long, env = "VECTORSPHERE_SEARCHES_MAX", value_name = "N")]
     pub searches_max: Option<String>,
-    /// Address space that a shard reserves at first, 1Mi to 16Ti. Default: 1Gi.
+    /// Address space that a shard reserves at first, 1Mi to 16Ti. Default: 16Gi.
     #[arg(long, env = "VECTORSPHERE_MAP_BYTES", value_name = "BYTES")]
     pub map_bytes: Option<String>,
     /// Bytes that a shard may grow to, --map-bytes to 16Ti. Default: 1Ti.
@@ -49,10 +50,10 @@ pub struct Worker {
     /// Shards that are open at the same time, 1 to 4,096. Default 128: each takes a few files and
     /// its address space, and opening one again takes no longer with more points in it.
     pub environments_open_max: usize,
-    /// Searches that run at the same time, 1 to 1,024; more wait. Default `process.threads`: a
+    /// Searches that run at the same time, 1 to 48; more wait. Default `process.threads`: a
     /// search keeps a core busy.
     pub searches_max: usize,
-    /// Bytes of address space that a shard reserves at first, 1 MiB to 16 TiB. Default 1 GiB: it
+    /// Bytes of address space that a shard reserves at first, 1 MiB to 16 TiB. Default 16 GiB: it
     /// costs no memory, and growing stops the shard's readers for a moment.
     pub map_bytes: u64,
     /// Bytes that a shard may grow to; then its writes are refused. `map_bytes` to 16 TiB. Default
@@ -67,15 +68,14 @@ impl WorkerArgs {
     /// Every fault at once.
     pub fn check(self) -> Result<Worker, Error> {
         let mut faults = Faults::default();
+        let reach = Reach::of(&self.process);
         let process = self.process.check(&mut faults, "127.0.0.1:0");
-        let rpc = faults.keep(
-            "--rpc-listen",
-            rpc_listen(self.rpc_listen, process.as_ref()),
-        );
+        let rpc = faults.keep("--rpc-listen", rpc_listen(self.rpc_listen, &reach));
         let open = count(self.environments_open_max, OPEN_MAX_RANGE, OPEN_MAX_DEFAULT);
         let open = faults.keep("--environments-open-max", open);
         let threads = process.as_ref().map_or(1, |process| process.threads);
-        let searches = count(self.searches_max, SEARCHES_MAX_RANGE, threads);
+        let most = usize::try_from(*SEARCHES_MAX_RANGE.end()).unwrap_or(usize::MAX);
+        let searches = count(self.searches_max, SEARCHES_MAX_RANGE, threads.min(most));
         let searches = faults.keep("--searches-max", searches);
         let map = faults.keep("--map-bytes", bytes(self.map_bytes, MAP_BYTES_DEFAULT));
         let map_max = bytes(self.map_bytes_max, MAP_BYTES_MAX_DEFAULT);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use heed::RwTxn;
+use heed::{RoTxn, RwTxn};
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 
@@ -13,6 +13,7 @@ use super::payload_index::{Fields, IndexKind, Terms};
 use super::snapshot::matching;
 use super::{Error, Written};
 use crate::ids::{Epoch, PointId, Sequence};
+use crate::limits::JSON_DEPTH_MAX;
 use crate::query::{Operation, PointInput, Selection};
 use crate::rows::Row;
 
@@ -81,7 +82,7 @@ impl<'e> Batch<'e> {
                     if !point.vector.iter().all(|component| component.is_finite()) {
                         return wrong("a vector that is not finite");
                     }
-                    object(&point.payload)?;
+                    fits(&point.payload, 0)?;
                 }
                 let rows = u64::from(self.frame.next_row);
                 let wanted = u64::try_from(points.len()).unwrap_or(u64::MAX);
@@ -89,9 +90,10 @@ impl<'e> Batch<'e> {
                     return wrong("the shard has no row left");
                 }
             },
-            Operation::SetPayload { payload, .. } | Operation::OverwritePayload { payload, .. } => {
-                object(payload)?;
+            Operation::SetPayload { payload, key, .. } => {
+                fits(payload, key.as_ref().map_or(0, |key| key.steps().len()))?;
             },
+            Operation::OverwritePayload { payload, .. } => fits(payload, 0)?,
             Operation::Delete(_) | Operation::DeletePayload { .. } | Operation::ClearPayload(_) => {
             },
         }
@@ -239,7 +241,9 @@ impl<'e> Batch<'e> {
             Selection::Filter(filter) => {
                 // Terms of this batch must be seen by its own filters.
                 self.terms.write(self.tables, &mut self.txn)?;
-                let rows = matching(self.tables, &self.txn, &self.fields, &self.live, filter)?;
+                let txn: &RoTxn<'_> = &self.txn;
+                let from = (self.tables, txn, &self.fields, &self.live);
+                let rows = matching(from, filter, &|| false)?;
                 let mut chosen = Vec::new();
                 for row in rows {
                     let key = self.tables.rows.get(&self.txn, &row.to_be_bytes())?;
@@ -381,12 +385,39 @@ impl<'e> Batch<'e> {
     }
 }
 
-/// Whether a payload is the text of an object. Only its ends are looked at: the edge has checked it.
-fn object(payload: &[u8]) -> Result<(), Error> {
-    if payload.first() == Some(&b'{') && payload.last() == Some(&b'}') {
-        return Ok(());
+/// Whether a payload is the text of an object that can be read again when it lies so many steps below
+/// the top. Only its ends and its brackets are looked at: the edge has checked it.
+fn fits(payload: &[u8], below: usize) -> Result<(), Error> {
+    if payload.first() != Some(&b'{') || payload.last() != Some(&b'}') {
+        return Err(Error::Invalid("a payload that is no object".to_owned()));
     }
-    Err(Error::Invalid("a payload that is no object".to_owned()))
+    if depth(payload).saturating_add(below) > JSON_DEPTH_MAX {
+        return Err(Error::Invalid(format!(
+            "a payload nested deeper than {JSON_DEPTH_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// How deep a JSON text is nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut open, mut deepest) = (0_usize, 0);
+    let (mut text, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if text => escaped = true,
+            b'"' => text = !text,
+            _ if text => {},
+            b'{' | b'[' => {
+                open += 1;
+                deepest = deepest.max(open);
+            },
+            b'}' | b']' => open = open.saturating_sub(1),
+            _ => {},
+        }
+    }
+    deepest
 }
 
 fn parse(payload: &[u8]) -> Result<Value, Error> {

@@ -1,4 +1,8 @@
 //! Group commit: whoever finds the shard idle applies everything that waits, until nothing does.
+//!
+//! One operation that cannot be applied does not hurt those that share its transaction: the
+//! transaction is made again without it. A writer that breaks off fails the shard, so that nobody
+//! waits for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -95,11 +99,16 @@ impl Writer {
     }
 
     fn drain(&self) {
+        let mut watch = Watch {
+            writer: self,
+            done: false,
+        };
         loop {
             let batch: Vec<Job> = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let len = queue.waiting.len().min(BATCH_LEN_MAX);
                 if len == 0 {
+                    watch.done = true;
                     queue.running = false;
                     self.idle.notify_all();
                     return;
@@ -111,55 +120,116 @@ impl Writer {
     }
 
     /// Applies the jobs in one transaction and answers each.
-    fn commit(&self, jobs: Vec<Job>) {
+    fn commit(&self, mut jobs: Vec<Job>) {
         let mut growths = 0;
-        let results = loop {
-            match self.try_commit(&jobs) {
-                Err(Error::Full(what)) if what == "the map" && growths < GROWTHS_MAX => {
-                    growths += 1;
-                    if let Err(error) = self.environment.grow() {
-                        break Err(error);
+        while !jobs.is_empty() {
+            let broken = match self.try_commit(&jobs) {
+                Ok(results) => {
+                    for (job, result) in jobs.into_iter().zip(results) {
+                        // Who asked may have gone; the write stands.
+                        let _gone = job.answer.send(result);
                     }
+                    self.environment.grow_ahead();
+                    return;
                 },
-                results => break results,
+                Err(broken) => broken,
+            };
+            if matches!(&broken.error, Error::Full(what) if what == "the map")
+                && growths < GROWTHS_MAX
+            {
+                growths += 1;
+                match self.environment.grow() {
+                    Ok(()) => continue,
+                    Err(error) => return refuse(jobs, &error),
+                }
             }
-        };
-        match results {
-            Ok(results) => {
-                for (job, result) in jobs.into_iter().zip(results) {
-                    // Who asked may have gone; the write stands.
-                    let _gone = job.answer.send(result);
-                }
-            },
-            Err(error) => {
-                for job in jobs {
-                    let _gone = job.answer.send(Err(error.clone()));
-                }
-            },
+            match broken.job {
+                Some(at) if broken.is_of_one_job() && at < jobs.len() => {
+                    let job = jobs.remove(at);
+                    let _gone = job.answer.send(Err(broken.error));
+                },
+                _ => return refuse(jobs, &broken.error),
+            }
         }
     }
 
     /// What became of each job, once all are durable; or why none was done.
-    fn try_commit(&self, jobs: &[Job]) -> Result<Vec<Result<Written, Error>>, Error> {
+    fn try_commit(&self, jobs: &[Job]) -> Result<Vec<Result<Written, Error>>, Broken> {
         if let Some(failure) = self.environment.failure() {
-            return Err(Error::Failed(failure));
+            return Err(Error::Failed(failure).into());
         }
         let txn = self.environment.write()?;
         let mut batch = Batch::new(&self.environment, txn);
         let mut results = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            results.push(match &job.work {
+        for (at, job) in jobs.iter().enumerate() {
+            let done = match &job.work {
                 Work::Apply { epoch, operation } => match batch.check(*epoch, operation) {
-                    Ok(()) => Ok(batch.apply(*epoch, operation)?),
-                    Err(refused) => Err(refused),
+                    Ok(()) => batch.apply(*epoch, operation),
+                    Err(refused) => {
+                        results.push(Err(refused));
+                        continue;
+                    },
                 },
-                Work::Indexes { wanted } => Ok(batch.step_indexes(wanted)?),
-            });
+                Work::Indexes { wanted } => batch.step_indexes(wanted),
+            };
+            let done = done.map_err(|error| Broken {
+                job: Some(at),
+                error,
+            })?;
+            results.push(Ok(done));
         }
         // When every job was refused there is nothing to make durable.
         if results.iter().any(Result::is_ok) {
             batch.commit()?;
         }
         Ok(results)
+    }
+}
+
+/// Why a transaction came to nothing.
+struct Broken {
+    /// The job that it broke at.
+    job: Option<usize>,
+    error: Error,
+}
+
+impl Broken {
+    /// Whether the others would have gone well without it.
+    fn is_of_one_job(&self) -> bool {
+        matches!(self.error, Error::Corrupt(_) | Error::Invalid(_))
+    }
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self { job: None, error }
+    }
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        let _gone = job.answer.send(Err(error.clone()));
+    }
+}
+
+/// Fails the shard when its writer ends without being done: it has panicked.
+struct Watch<'a> {
+    writer: &'a Writer,
+    done: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.writer.environment.fail("its writer broke off");
+        let lock = self.writer.queue.lock();
+        let mut queue = lock.unwrap_or_else(PoisonError::into_inner);
+        queue.running = false;
+        queue.closed = true;
+        // Whoever waits for an answer learns that there is none.
+        queue.waiting.clear();
+        self.writer.idle.notify_all();
     }
 }

@@ -1,11 +1,13 @@
 //! The LMDB environment of a shard: made, opened, grown; and the frames that readers take.
 //!
 //! The map is reserved large from the start (address space costs nothing; the file grows with its
-//! data), so that growing, which has to wait for every reader, is rare. LMDB's safe settings are
-//! never changed: no writable map, no missing sync.
+//! data), so that growing, which has to wait for every reader, is rare. It grows ahead, when three
+//! quarters are used; while it waits it says so, and readers that take long (an index build) end. LMDB's
+//! safe settings are never changed: no writable map, no missing sync.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use crate::ids::{Epoch, Sequence};
 use crate::rows::Row;
 
 const READERS_MAX: u32 = 1_024;
+/// How long growing ahead keeps readers out, at the most: the next commit tries again.
+const GROW_AHEAD_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long growing waits for readers before the write is refused.
 const GROW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames that are kept: the last commit's and the one before it.
@@ -51,6 +55,8 @@ pub(super) struct Environment {
     /// Frames by the number of their transaction, the newest last.
     frames: Mutex<VecDeque<(usize, Frame)>>,
     failure: Mutex<Option<String>>,
+    /// Growing waits for readers.
+    wants_room: AtomicBool,
     /// Rows that an index covers; `None` while no row may be used again.
     reuse: Mutex<Option<RoaringBitmap>>,
 }
@@ -185,6 +191,7 @@ impl Environment {
             gate: Arc::default(),
             frames,
             failure: Mutex::default(),
+            wants_room: AtomicBool::new(false),
             reuse: Mutex::default(),
         })
     }
@@ -252,8 +259,29 @@ impl Environment {
         Ok(())
     }
 
+    /// Doubles the map when three quarters of it are used and no reader is long about it.
+    pub(super) fn grow_ahead(&self) {
+        let map = self.env.info().map_size;
+        let used = usize::try_from(self.bytes()).unwrap_or(usize::MAX);
+        if used < map / 4 * 3 || map >= self.options.map_bytes_max {
+            return;
+        }
+        if let Err(error) = self.grow_within(GROW_AHEAD_TIMEOUT) {
+            tracing::debug!(%error, "the map will grow later");
+        }
+    }
+
     /// Doubles the map, within its bound.
     pub(super) fn grow(&self) -> Result<(), Error> {
+        self.grow_within(GROW_TIMEOUT)
+    }
+
+    /// Whether growing waits for readers.
+    pub(super) fn wants_room(&self) -> bool {
+        self.wants_room.load(Ordering::Relaxed)
+    }
+
+    fn grow_within(&self, limit: Duration) -> Result<(), Error> {
         let now = self.env.info().map_size;
         let next = page_multiple(now.saturating_mul(2).min(self.options.map_bytes_max));
         if next <= now {
@@ -261,7 +289,8 @@ impl Environment {
                 "the map has reached its bound of {now} bytes"
             )));
         }
-        let grown = self.gate.alone(GROW_TIMEOUT, || {
+        self.wants_room.store(true, Ordering::Relaxed);
+        let grown = self.gate.alone(limit, || {
             #[expect(unsafe_code, reason = "the map is resized")]
             // SAFETY: the gate is closed and empty, so no reader is open, and the caller is the only
             // writer and has no transaction open.
@@ -271,6 +300,7 @@ impl Environment {
         });
         match grown {
             Some(Ok(())) => {
+                self.wants_room.store(false, Ordering::Relaxed);
                 tracing::info!(bytes = next, "the map has grown");
                 Ok(())
             },
@@ -303,7 +333,7 @@ impl Environment {
             .clone()
     }
 
-    fn fail(&self, why: &str) {
+    pub(super) fn fail(&self, why: &str) {
         tracing::error!(why, shard = %self.identity.shard, "the shard has stopped");
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert_with(|| why.to_owned());

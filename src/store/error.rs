@@ -49,6 +49,9 @@ pub enum Error {
     /// Whether the write was applied is not known: its time was over while it was under way.
     #[error("the write took too long and may have been applied")]
     Unknown,
+    /// The deadline of a read has passed.
+    #[error("the read took too long")]
+    Late,
     /// No room: the disk or the bound of the map.
     #[error("no room: {0}")]
     Full(String),
@@ -75,6 +78,7 @@ impl Fault for Error {
             Self::Invalid(_) => Kind::InvalidInput,
             Self::Busy | Self::Full(_) => Kind::Exhausted,
             Self::Unknown => Kind::UnknownOutcome,
+            Self::Late => Kind::Timeout,
             Self::Files(_) => Kind::Internal,
             Self::Closed => Kind::Unavailable,
         }
@@ -90,6 +94,7 @@ impl Fault for Error {
             Self::Invalid(_) => "store.invalid",
             Self::Busy => "store.busy",
             Self::Unknown => "store.unknown",
+            Self::Late => "store.late",
             Self::Full(_) => "store.full",
             Self::Failed(_) => "store.failed",
             Self::Corrupt(_) => "store.corrupt",

@@ -101,9 +101,32 @@ impl Fields {
         (index.state == FieldState::Ready).then_some(index)
     }
 
-    /// Rows in each index that answers.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// The live points in each index that answers. Reads all their terms.
+    pub(super) fn points(
+        &self,
+        (tables, txn): (Tables, &RoTxn<'_>),
+        live: &RoaringBitmap,
+        late: &dyn Fn() -> bool,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let mut points = BTreeMap::new();
+        for (name, (path, _index)) in &self.0 {
+            let Some(index) = self.ready(path) else {
+                continue;
+            };
+            let mut rows = RoaringBitmap::new();
+            for (seen, entry) in tables
+                .terms
+                .prefix_iter(txn, &index.number.to_be_bytes())?
+                .enumerate()
+            {
+                if seen % STEP_TERMS == 0 && late() {
+                    return Err(Error::Late);
+                }
+                rows |= read_bitmap(entry?.1)?;
+            }
+            points.insert(name.clone(), rows.intersection_len(live));
+        }
+        Ok(points)
     }
 
     /// One step towards the wanted indexes: drops a part, or fills a part.

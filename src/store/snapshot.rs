@@ -13,12 +13,18 @@ use super::environment::{Environment, Frame};
 use super::gate::Ticket;
 use super::layout::{Tables, read_id, read_id_value};
 use super::payload_index::Fields;
+use crate::clock::{Clock, Moment};
 use crate::ids::{PointId, Sequence};
+use crate::limits::RPC_MESSAGE_BYTES_MAX;
 use crate::query::{Condition, Filter, PayloadSelector, Record};
 use crate::rows::{Row, Rows};
 use crate::vector::Distance;
 
 const EMPTY: &[u8] = b"{}";
+/// Points that a long read looks at between two looks at the clock.
+const LOOK_EVERY: usize = 256;
+/// Bytes of a page of points: it must fit into a message.
+const PAGE_BYTES_MAX: usize = RPC_MESSAGE_BYTES_MAX / 4;
 
 /// A view of a shard at one commit. Holding it holds back the reuse of disk space.
 pub struct Snapshot {
@@ -28,6 +34,8 @@ pub struct Snapshot {
     _ticket: Ticket,
     frame: Frame,
     environment: Arc<Environment>,
+    /// When reading ends, done or not.
+    deadline: Option<(Arc<dyn Clock>, Moment)>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -55,7 +63,20 @@ impl Snapshot {
             _ticket: ticket,
             frame,
             environment: Arc::clone(environment),
+            deadline: None,
         })
+    }
+
+    /// The same view, whose long reads end with [`Error::Late`] after this moment.
+    #[must_use]
+    pub fn until(mut self, clock: Arc<dyn Clock>, deadline: Moment) -> Self {
+        self.deadline = Some((clock, deadline));
+        self
+    }
+
+    fn is_late(&self) -> bool {
+        let late = |(clock, deadline): &(Arc<dyn Clock>, Moment)| clock.now() >= *deadline;
+        self.deadline.as_ref().is_some_and(late)
     }
 
     fn txn(&self) -> MutexGuard<'_, RoTxn<'static, WithoutTls>> {
@@ -157,10 +178,10 @@ impl Snapshot {
         Ok(records)
     }
 
-    /// Points that match, ids ascending, from an id on.
+    /// Points that match, ids ascending, from an id on: at most `limit`, and fewer when they are large.
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`Error::Corrupt`], [`Error::Late`].
     pub fn scroll(
         &self,
         (from, limit): (Option<PointId>, usize),
@@ -174,8 +195,12 @@ impl Snapshot {
         let start = from
             .as_ref()
             .map_or(Bound::Unbounded, |key| Bound::Included(key.as_bytes()));
-        let mut records = Vec::new();
-        for entry in tables.ids.range(&txn, &(start, Bound::Unbounded))? {
+        let (mut records, mut bytes) = (Vec::new(), 0_usize);
+        let entries = tables.ids.range(&txn, &(start, Bound::Unbounded))?;
+        for (seen, entry) in entries.enumerate() {
+            if seen % LOOK_EVERY == 0 && self.is_late() {
+                return Err(Error::Late);
+            }
             let (key, value) = entry?;
             let (row, version) = read_id_value(value)?;
             let id = read_id(key)?;
@@ -187,13 +212,15 @@ impl Snapshot {
             if !fits {
                 continue;
             }
-            if records.len() == limit {
+            if records.len() == limit || bytes >= PAGE_BYTES_MAX {
                 return Ok(Page {
                     records,
                     next: Some(id),
                 });
             }
-            records.push(self.assemble(&txn, id, (row, version), (payload, with_vector))?);
+            let record = self.assemble(&txn, id, (row, version), (payload, with_vector))?;
+            bytes = bytes.saturating_add(record.about_bytes());
+            records.push(record);
         }
         Ok(Page {
             records,
@@ -204,15 +231,13 @@ impl Snapshot {
     /// The rows of the points that match, exactly.
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`Error::Corrupt`], [`Error::Late`].
     pub fn matching(&self, filter: &Filter) -> Result<RoaringBitmap, Error> {
-        matching(
-            self.tables(),
-            &self.txn(),
-            &self.frame.fields,
-            &self.frame.live,
-            filter,
-        )
+        let txn = self.txn();
+        let (fields, live) = (&*self.frame.fields, &*self.frame.live);
+        let txn: &RoTxn<'_> = &txn;
+        let from = (self.tables(), txn, fields, live);
+        matching(from, filter, &|| self.is_late())
     }
 
     /// The vectors of a block, for as long as the snapshot lives.
@@ -231,13 +256,17 @@ impl Snapshot {
         }
     }
 
-    /// How many points each payload index knows.
-    pub fn payload_indexes(&self) -> BTreeMap<String, u64> {
+    /// How many points each payload index that answers knows.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Late`].
+    pub fn payload_indexes(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let txn = self.txn();
+        let txn: &RoTxn<'_> = &txn;
+        let from = (self.tables(), txn);
         self.frame
             .fields
-            .names()
-            .map(|name| (name.to_owned(), self.frame.live.len()))
-            .collect()
+            .points(from, &self.frame.live, &|| self.is_late())
     }
 }
 
@@ -317,13 +346,11 @@ fn matches(
     Ok(filter.matches(id, &payload))
 }
 
-/// The live rows that match, exactly.
+/// The live rows that match, exactly. Ends when it is late.
 pub(super) fn matching(
-    tables: Tables,
-    txn: &RoTxn<'_>,
-    fields: &Fields,
-    live: &RoaringBitmap,
+    (tables, txn, fields, live): (Tables, &RoTxn<'_>, &Fields, &RoaringBitmap),
     filter: &Filter,
+    late: &dyn Fn() -> bool,
 ) -> Result<RoaringBitmap, Error> {
     let (rows, exact) = match candidates(tables, txn, fields, filter)? {
         Some((rows, exact)) => (rows & live, exact),
@@ -333,7 +360,10 @@ pub(super) fn matching(
         return Ok(rows);
     }
     let mut found = RoaringBitmap::new();
-    for row in &rows {
+    for (seen, row) in rows.iter().enumerate() {
+        if seen % LOOK_EVERY == 0 && late() {
+            return Err(Error::Late);
+        }
         if matches(tables, txn, (id_of(tables, txn, row)?, row), filter)? {
             found.insert(row);
         }

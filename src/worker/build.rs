@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::host::{Error, Host};
+use super::Error;
+use super::host::Host;
 use super::hosted::{Hosted, IndexState};
 use crate::clock::Moment;
 use crate::fault::{Fault, chain};
 use crate::ids::ShardId;
-use crate::index::Recipe;
+use crate::index::{self, Recipe};
 use crate::telemetry::{Count, Outcome, Timing};
 
 /// How often it is looked whether a build is due.
@@ -41,6 +42,9 @@ pub(super) async fn run(host: Arc<Host>) {
                 continue;
             };
             let Some((recipe, reason)) = hosted.due() else {
+                if hosted.wants_verification() {
+                    verify(&host, hosted).await;
+                }
                 continue;
             };
             tracing::info!(%shard, kind = recipe.kind().as_str(), reason = reason.as_str(), "index build starts");
@@ -59,6 +63,10 @@ pub(super) async fn run(host: Arc<Host>) {
                     tracing::info!(%shard, "index build done");
                 },
                 Err(_) if host.tasks.is_stopping() => return,
+                Err(Error::Index(index::Error::Stopped)) => {
+                    hosted.set_index_state(IndexState::Idle);
+                    tracing::info!(%shard, "index build broke off; it is made again later");
+                },
                 Err(error) => {
                     let error = chain(&error);
                     tracing::error!(%shard, error, "index build failed");
@@ -67,6 +75,16 @@ pub(super) async fn run(host: Arc<Host>) {
                 },
             }
         }
+    }
+}
+
+/// Reads an index segment whole, once, as slowly as the disk is.
+async fn verify(host: &Host, hosted: Arc<Hosted>) {
+    let tasks = host.tasks.clone();
+    let stop = move || tasks.is_stopping();
+    let verifying = host.tasks.spawn_blocking(move || hosted.verify(&stop));
+    if verifying.await.is_err() {
+        tracing::error!("verifying an index segment broke off");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The shards of a worker: where they lie, which are open, and what may be done with them.
 //!
-//! A shard is opened when it is first asked for, and the ones longest unused are closed when more
-//! are open than the bound allows. A shard whose record names this worker but whose data is not on
+//! Every shard is opened once at the start, so that it is known how it is; the ones longest unused are
+//! closed when more are open than the bound allows, and opened again when they are asked for. A shard
+//! whose record names this worker but whose data is not on
 //! its disk is `missing`: it is reported and never made anew, since an empty shard in its place would
 //! be a loss that nobody sees.
 
@@ -13,20 +14,21 @@ use std::time::Duration;
 
 use fs_err as fs;
 
-use super::Parts;
 use super::hosted::Hosted;
+use super::{Error, Parts, reports};
 use crate::clock::{Clock, Moment};
+use crate::coordination::keys;
 use crate::coordination::mirror::Mirror;
 use crate::coordination::records::{CollectionRecord, ShardRecord, Tombstone};
-use crate::coordination::{self, keys};
 use crate::entropy::Entropy;
-use crate::fault::{Fault, Kind};
-use crate::ids::{CollectionId, Epoch, NodeId, Revision, ShardId, Term};
-use crate::store::{self, ShardIdentity};
+use crate::fault::{Fault, chain};
+use crate::ids::{CollectionId, Epoch, NodeId, Revision, ShardId, Slot, Term};
+use crate::query::PointInput;
+use crate::rpc::proto;
+use crate::store::{self, Options, ShardIdentity};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::vector::Distance;
-use crate::{index, store::Options};
 
 /// How long a request waits for this worker's mirror to reach what the sender has read.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,96 +44,6 @@ pub struct Limits {
     pub store: Options,
 }
 
-/// Why a worker did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another worker serves the shard, or the sender knows another epoch.
-    #[error("shard {shard} is at epoch {known} here, not {asked}")]
-    Epoch {
-        /// The shard.
-        shard: ShardId,
-        /// The epoch of the record here.
-        known: Epoch,
-        /// The epoch that the sender knows.
-        asked: Epoch,
-    },
-    /// No record says that this worker serves the shard.
-    #[error("this worker does not serve shard {0}")]
-    NotHere(ShardId),
-    /// The record names this worker, its disk lacks the data.
-    #[error("the data of shard {0} is not on this worker's disk")]
-    Missing(ShardId),
-    /// The data is there, and a shard is to be made in its place.
-    #[error("shard {0} is there already")]
-    Exists(ShardId),
-    /// A master that no longer leads.
-    #[error("term {asked} is over; term {known} has spoken here")]
-    Term {
-        /// The highest term seen.
-        known: Term,
-        /// The sender's.
-        asked: Term,
-    },
-    /// The request cannot be carried out as it is.
-    #[error("{0}")]
-    Invalid(String),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The index.
-    #[error(transparent)]
-    Index(#[from] index::Error),
-    /// Etcd, or a mirror of it.
-    #[error(transparent)]
-    Coordination(#[from] coordination::Error),
-    /// A file of the worker's own.
-    #[error("worker's files")]
-    Files(#[from] std::io::Error),
-    /// The listener.
-    #[error("listen for requests")]
-    Listen(#[source] std::io::Error),
-    /// The worker stops.
-    #[error("the worker is stopping")]
-    Stopping,
-    /// A task broke off: a bug.
-    #[error("the work broke off")]
-    Broken,
-}
-
-impl Fault for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Epoch { .. } | Self::NotHere(_) | Self::Term { .. } => Kind::Conflict,
-            Self::Missing(_) => Kind::Corrupt,
-            Self::Exists(_) => Kind::AlreadyExists,
-            Self::Invalid(_) => Kind::InvalidInput,
-            Self::Store(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::Coordination(error) => error.kind(),
-            Self::Stopping => Kind::Unavailable,
-            Self::Files(_) | Self::Listen(_) | Self::Broken => Kind::Internal,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Epoch { .. } => "worker.epoch",
-            Self::NotHere(_) => "worker.not_here",
-            Self::Missing(_) => "worker.missing",
-            Self::Exists(_) => "worker.exists",
-            Self::Term { .. } => "worker.term",
-            Self::Invalid(_) => "worker.invalid",
-            Self::Store(error) => error.code(),
-            Self::Index(error) => error.code(),
-            Self::Coordination(error) => error.code(),
-            Self::Files(_) => "worker.files",
-            Self::Listen(_) => "worker.listen",
-            Self::Stopping => "worker.stopping",
-            Self::Broken => "worker.broken",
-        }
-    }
-}
-
 /// What is known of one shard while the worker runs.
 #[derive(Debug, Default)]
 pub(super) struct Place {
@@ -139,6 +51,8 @@ pub(super) struct Place {
     pub(super) hosted: tokio::sync::Mutex<Option<Arc<Hosted>>>,
     /// Why it could not be opened last time.
     pub(super) problem: Mutex<Option<String>>,
+    /// How it was when it was last looked at.
+    pub(super) last: Mutex<Option<proto::ShardReport>>,
     /// When it was last used, on a counter of uses.
     used: AtomicU64,
 }
@@ -157,7 +71,7 @@ pub(super) struct Host {
     entropy: Arc<Entropy>,
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
-    pub(super) searches: tokio::sync::Semaphore,
+    pub(super) searches: Arc<tokio::sync::Semaphore>,
     places: Mutex<HashMap<ShardId, Arc<Place>>>,
     uses: AtomicU64,
     term: tokio::sync::Mutex<Term>,
@@ -180,7 +94,7 @@ impl Host {
             collections: parts.collections,
             shards: parts.shards,
             tombstones: parts.tombstones,
-            searches: tokio::sync::Semaphore::new(parts.limits.searches_max),
+            searches: Arc::new(tokio::sync::Semaphore::new(parts.limits.searches_max)),
             limits: parts.limits,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -196,9 +110,26 @@ impl Host {
         Ok(host)
     }
 
+    /// Opens every shard once, and tells of those that cannot be.
+    pub(super) async fn open_all(self: Arc<Self>) {
+        for (shard, _place) in self.all_places() {
+            if self.tasks.is_stopping() {
+                return;
+            }
+            match self.opened(shard).await {
+                // Data without a record is kept and reported.
+                Ok(_) | Err(Error::NotHere(_)) => {},
+                Err(error) => {
+                    let (code, error) = (error.code(), chain(&error));
+                    tracing::error!(%shard, code, error, "a shard cannot be opened");
+                },
+            }
+        }
+    }
+
     /// The shard, open, when this worker is its primary at this epoch.
     pub(super) async fn primary(
-        &self,
+        self: &Arc<Self>,
         shard: ShardId,
         asked: Epoch,
         revision: Revision,
@@ -233,21 +164,56 @@ impl Host {
         self.opened(shard).await
     }
 
-    /// The shard, opened if it is not.
-    pub(super) async fn opened(&self, shard: ShardId) -> Result<Arc<Hosted>, Error> {
+    /// Refuses points that do not belong into a shard: a router with half a map must not put them
+    /// where nobody looks for them.
+    pub(super) fn check_slots(&self, shard: ShardId, points: &[PointInput]) -> Result<(), Error> {
+        let shards = self.shards.view();
+        let record = shards.get(&keys::shard_suffix(shard));
+        let record = record.ok_or(Error::NotHere(shard))?;
+        let holds = |slot: Slot| record.value.slots.iter().any(|range| range.contains(slot));
+        match points.iter().find(|point| !holds(point.id.slot())) {
+            None => Ok(()),
+            Some(point) => Err(Error::Invalid(format!(
+                "point {} does not belong into shard {shard}",
+                point.id
+            ))),
+        }
+    }
+
+    /// The shard, opened if it is not. Goes on when the caller does not wait: half an opening would
+    /// leave the shard locked.
+    pub(super) async fn opened(self: &Arc<Self>, shard: ShardId) -> Result<Arc<Hosted>, Error> {
+        if let Some(place) = self.known_place(shard)
+            && let Ok(hosted) = place.hosted.try_lock()
+            && let Some(hosted) = &*hosted
+        {
+            self.use_of(&place);
+            return Ok(Arc::clone(hosted));
+        }
+        let host = Arc::clone(self);
+        let opening = self
+            .tasks
+            .spawn("shard-open", async move { host.open_place(shard).await });
+        opening.await.map_err(|_panicked| Error::Broken)?
+    }
+
+    fn use_of(&self, place: &Place) {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        place.used.store(now, Ordering::Relaxed);
+    }
+
+    async fn open_place(&self, shard: ShardId) -> Result<Arc<Hosted>, Error> {
+        if self.known_place(shard).is_none() && !self.folder(shard).try_exists()? {
+            return Err(Error::Missing(shard));
+        }
         let place = self.place(shard);
-        place
-            .used
-            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        self.use_of(&place);
         let mut hosted = place.hosted.lock().await;
         if let Some(hosted) = &*hosted {
             return Ok(Arc::clone(hosted));
         }
         let opened = self.open_shard(shard).await;
-        let problem = opened
-            .as_ref()
-            .err()
-            .map(|error| crate::fault::chain(error));
+        let problem = opened.as_ref().err().map(|error| chain(error));
         *place.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         let opened = opened?;
         *hosted = Some(Arc::clone(&opened));
@@ -273,6 +239,12 @@ impl Host {
             .await
             .map_err(|_panicked| Error::Broken)?
             .map(Arc::new)
+            .map_err(|error| {
+                if matches!(error, Error::Store(store::Error::Missing(_))) {
+                    return Error::Missing(shard);
+                }
+                error
+            })
     }
 
     /// Closes the shards longest unused while too many are open. `but` stays.
@@ -289,7 +261,7 @@ impl Host {
             return;
         };
         open.sort_by_key(|(used, _, _)| *used);
-        for (_used, _shard, place) in open.into_iter().take(surplus) {
+        for (_used, shard, place) in open.into_iter().take(surplus) {
             // One that is in use now is left alone: the bound is reached a little later.
             let Ok(mut hosted) = place.hosted.try_lock() else {
                 continue;
@@ -299,6 +271,7 @@ impl Host {
                 .is_some_and(|hosted| Arc::strong_count(hosted) == 1)
                 && let Some(last) = hosted.take().and_then(Arc::into_inner)
             {
+                reports::remember(shard, &place, &last);
                 self.close(last).await;
             }
         }
@@ -382,8 +355,9 @@ impl Host {
             match hosted.take().map(Arc::try_unwrap) {
                 None => {},
                 Some(Ok(last)) => self.close(last).await,
-                // Requests still use it: the next round finds it free.
+                // Requests still use it, or a build, which is told to end: the next round finds it free.
                 Some(Err(used)) => {
+                    used.cancel();
                     *hosted = Some(used);
                     return Ok(());
                 },
@@ -416,6 +390,11 @@ impl Host {
             .iter()
             .map(|(shard, place)| (*shard, Arc::clone(place)))
             .collect()
+    }
+
+    fn known_place(&self, shard: ShardId) -> Option<Arc<Place>> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(&shard).cloned()
     }
 
     fn place(&self, shard: ShardId) -> Arc<Place> {

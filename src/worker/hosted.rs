@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::host::Error;
+use super::Error;
 use crate::clock::{Clock, Moment};
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
@@ -14,7 +15,6 @@ use crate::ids::Epoch;
 use crate::index::due::{Built, Shard as Facts, Wish};
 use crate::index::{self, Identity, Kind, Open, Recipe};
 use crate::query::Operation;
-use crate::rows::Rows;
 use crate::store::{self, ShardIdentity};
 
 /// What the index of a shard is doing.
@@ -58,6 +58,8 @@ pub(super) struct Hosted {
     written: Mutex<Moment>,
     clock: Arc<dyn Clock>,
     closing: AtomicBool,
+    /// The segment that was read whole.
+    verified: Mutex<Option<String>>,
 }
 
 impl Hosted {
@@ -109,6 +111,7 @@ impl Hosted {
             written: Mutex::new(clock.now()),
             clock,
             closing: AtomicBool::new(false),
+            verified: Mutex::default(),
         };
         hosted.release_rows();
         Ok(hosted)
@@ -136,21 +139,33 @@ impl Hosted {
             .clone()
     }
 
-    /// The build that is due, and why.
+    /// The build that is to start now, and why.
     pub(super) fn due(&self) -> Option<(Recipe, index::due::Reason)> {
-        let snapshot = self.store.snapshot().ok()?;
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = self.clock.now().since(written);
+        // A build would keep the map from growing.
+        let now = !self.store.wants_room();
+        now.then(|| self.due_when(quiet)).flatten()
+    }
+
+    /// Whether a build is wanted, though it may wait for a quiet moment.
+    pub(super) fn wants_build(&self) -> bool {
+        self.due_when(index::due::QUIET).is_some()
+    }
+
+    fn due_when(&self, quiet: Duration) -> Option<(Recipe, index::due::Reason)> {
+        let live = self.store.live();
         let segment = self.segment();
         let built = segment.as_ref().map(|open| Built {
             recipe: &open.manifest.recipe,
             covered: open.segment.covered().len(),
-            covered_live: open.segment.covered().intersection_len(snapshot.live()),
+            covered_live: open.segment.covered().intersection_len(&live),
         });
-        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let facts = Facts {
             dimensions: self.identity.dimensions,
-            live: snapshot.live().len(),
+            live: live.len(),
             built,
-            quiet: self.clock.now().since(written),
+            quiet,
         };
         index::due::due(&facts, &self.wish)
     }
@@ -163,13 +178,71 @@ impl Hosted {
         // No freed row may be used again while the build looks at its snapshot.
         self.store.reuse_rows(None);
         let built = self.build_now(recipe, stop);
+        if built.is_ok() {
+            self.remove_others();
+        }
         self.release_rows();
         built
     }
 
+    /// Removes segments that lie beside the one in use.
+    fn remove_others(&self) {
+        for name in self.others() {
+            if let Err(error) = index::retire(&self.folder, &name) {
+                let error = chain(&error);
+                tracing::warn!(segment = name, error, "an old index segment stays");
+            }
+        }
+    }
+
+    /// The segments that lie beside the one in use.
+    fn others(&self) -> Vec<String> {
+        let used = self.segment().map(|open| open.name());
+        let mut names = index::standing(&self.folder).unwrap_or_default();
+        names.retain(|name| used.as_ref() != Some(name));
+        names
+    }
+
+    /// Reads the segment in use whole and takes it out of use when it is not what was written. Once
+    /// for each segment; blocks its thread.
+    pub(super) fn verify(&self, stop: index::Stop<'_>) {
+        let Some(open) = self.segment() else {
+            return;
+        };
+        let stop = || stop() || self.closing.load(Ordering::Relaxed);
+        match open.verify(&stop) {
+            Ok(()) => {
+                tracing::debug!(
+                    segment = open.name(),
+                    "an index segment is as it was written"
+                );
+            },
+            Err(index::Error::Stopped) => return,
+            Err(error @ index::Error::Corrupt { .. }) => {
+                self.quarantine(open.segment.sequence(), &error);
+            },
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    segment = open.name(),
+                    error,
+                    "an index segment was not verified"
+                );
+            },
+        }
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.name());
+    }
+
+    /// Whether the segment in use is still to be read whole.
+    pub(super) fn wants_verification(&self) -> bool {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        self.segment()
+            .is_some_and(|open| verified.as_ref() != Some(&open.name()))
+    }
+
     fn build_now(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
         let snapshot = self.store.snapshot()?;
-        let stop = || stop() || self.closing.load(Ordering::Relaxed);
+        let stop = || stop() || self.closing.load(Ordering::Relaxed) || self.store.wants_room();
         let job = index::Job {
             rows: &snapshot,
             recipe,
@@ -184,19 +257,8 @@ impl Hosted {
             },
         };
         let open = index::build(&self.folder, &job)?;
-        let before = self
-            .segment
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(open);
-        if let Some(before) = before
-            && let Err(error) = index::retire(&self.folder, &before.name())
-        {
-            tracing::warn!(
-                error = chain(&error),
-                "an old index segment stays on the disk"
-            );
-        }
+        let mut segment = self.segment.write().unwrap_or_else(PoisonError::into_inner);
+        drop(segment.replace(open));
         Ok(())
     }
 
@@ -219,7 +281,14 @@ impl Hosted {
         }
     }
 
+    /// Lets rows be used again that no segment covers. While one lies there that is not in use (it
+    /// could not be opened, or its publishing broke off), nobody knows which rows it covers: a later
+    /// start may open it, and must not find other points in them.
     fn release_rows(&self) {
+        if !self.others().is_empty() {
+            self.store.reuse_rows(None);
+            return;
+        }
         let covered = self.segment().map(|open| open.segment.covered().clone());
         self.store.reuse_rows(Some(&covered.unwrap_or_default()));
     }
@@ -229,9 +298,8 @@ impl Hosted {
         let Some(open) = self.segment() else {
             return (Kind::Flat, 0);
         };
-        let covered = self.store.snapshot().map_or(0, |snapshot| {
-            open.segment.covered().intersection_len(snapshot.live())
-        });
+        let covered = open.segment.covered();
+        let covered = covered.intersection_len(&self.store.live());
         (open.segment.kind(), covered)
     }
 

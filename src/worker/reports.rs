@@ -1,47 +1,48 @@
 //! What the worker says of its shards.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use super::host::Host;
+use super::Error;
+use super::host::{Host, Place};
 use super::hosted::Hosted;
 use crate::coordination::keys;
 use crate::ids::ShardId;
 use crate::rpc::{convert, proto};
 
+/// How long a shard that is being opened or closed is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long it may take to count what payload indexes know.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A report of every shard on the disk, and of those that should be.
-pub(super) fn gather(host: &Host) -> Vec<proto::ShardReport> {
+///
+/// # Errors
+/// [`Error::Broken`].
+pub(super) async fn gather(host: &Arc<Host>) -> Result<Vec<proto::ShardReport>, Error> {
     let mut reports = Vec::new();
     let places = host.all_places();
     for (shard, place) in &places {
-        let open = place
-            .hosted
-            .try_lock()
-            .ok()
-            .and_then(|hosted| hosted.clone());
-        let mut report = blank(*shard);
-        match open {
-            Some(hosted) => describe(&mut report, &hosted),
-            None => {
-                let problem = place
-                    .problem
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                report.state = if problem.is_some() {
-                    "failed"
-                } else {
-                    "closed"
-                }
-                .to_owned();
-                report.note = problem.unwrap_or_default();
+        let locked = tokio::time::timeout(LOCK_TIMEOUT, place.hosted.lock()).await;
+        let open = locked.ok().and_then(|hosted| hosted.clone());
+        let mut report = match open {
+            Some(hosted) => {
+                let (place, shard) = (Arc::clone(place), *shard);
+                let (clock, deadline) = (Arc::clone(&host.clock), host.clock.now() + COUNT_TIMEOUT);
+                let describing = move || {
+                    let mut report = remember(shard, &place, &hosted);
+                    let counted = hosted.store.snapshot();
+                    let counted = counted.and_then(|s| s.until(clock, deadline).payload_indexes());
+                    report.payload_indexes = counted.unwrap_or_default().into_iter().collect();
+                    report
+                };
+                let described = host.tasks.spawn_blocking(describing).await;
+                described.map_err(|_panicked| Error::Broken)?
             },
-        }
-        if host
-            .shards
-            .view()
-            .get(&keys::shard_suffix(*shard))
-            .is_none()
-        {
+            None => closed(host, *shard, place),
+        };
+        let suffix = keys::shard_suffix(*shard);
+        if host.shards.view().get(&suffix).is_none() {
             report.state = "orphan".to_owned();
             report.note = "no record names it; it is kept".to_owned();
         }
@@ -53,13 +54,38 @@ pub(super) fn gather(host: &Host) -> Vec<proto::ShardReport> {
         };
         let known = places.iter().any(|(known, _place)| *known == shard);
         if held.value.primary == host.node && !known {
-            let mut report = blank(shard);
-            report.state = "missing".to_owned();
-            report.note = "its data is not on this worker's disk".to_owned();
-            reports.push(report);
+            reports.push(missing(blank(shard)));
         }
     }
-    reports
+    Ok(reports)
+}
+
+/// What is known of a shard that is not open.
+fn closed(host: &Host, shard: ShardId, place: &Place) -> proto::ShardReport {
+    let lock = place.problem.lock();
+    let problem = lock.unwrap_or_else(PoisonError::into_inner).clone();
+    let lock = place.last.lock();
+    let last = lock.unwrap_or_else(PoisonError::into_inner).clone();
+    let seen = last.is_some();
+    let mut report = last.unwrap_or_else(|| blank(shard));
+    match problem {
+        Some(_) if !host.folder(shard).join("store").is_dir() => return missing(report),
+        Some(problem) => {
+            "failed".clone_into(&mut report.state);
+            report.note = problem;
+        },
+        None => {
+            let state = if seen { "closed" } else { "opening" };
+            state.clone_into(&mut report.state);
+        },
+    }
+    report
+}
+
+fn missing(mut report: proto::ShardReport) -> proto::ShardReport {
+    "missing".clone_into(&mut report.state);
+    "its data is not on this worker's disk".clone_into(&mut report.note);
+    report
 }
 
 fn blank(shard: ShardId) -> proto::ShardReport {
@@ -70,12 +96,20 @@ fn blank(shard: ShardId) -> proto::ShardReport {
     }
 }
 
-fn describe(report: &mut proto::ShardReport, hosted: &Arc<Hosted>) {
+/// How an open shard is; kept for when it is closed.
+pub(super) fn remember(shard: ShardId, place: &Place, hosted: &Hosted) -> proto::ShardReport {
+    let report = describe(blank(shard), hosted);
+    let mut last = place.last.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = Some(report.clone());
+    report
+}
+
+fn describe(mut report: proto::ShardReport, hosted: &Hosted) -> proto::ShardReport {
     let stats = hosted.store.stats();
     let failure = hosted.store.failure();
     let index = hosted.index_state();
     let (kind, indexed) = hosted.index_kind();
-    let due = index.as_str() == "idle" && hosted.due().is_some();
+    let due = index.as_str() == "idle" && hosted.wants_build();
     report.state = if failure.is_some() {
         "failed"
     } else {
@@ -90,7 +124,5 @@ fn describe(report: &mut proto::ShardReport, hosted: &Arc<Hosted>) {
     if due { "due" } else { index.as_str() }.clone_into(&mut report.index_state);
     report.indexed = indexed;
     report.note = failure.unwrap_or_else(|| index.note().to_owned());
-    if let Ok(snapshot) = hosted.store.snapshot() {
-        report.payload_indexes = snapshot.payload_indexes().into_iter().collect();
-    }
+    report
 }

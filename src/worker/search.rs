@@ -1,6 +1,6 @@
 //! Searches of one shard: what is asked, made into rows, made into points.
 
-use super::host::Error;
+use super::Error;
 use super::hosted::Hosted;
 use crate::clock::{Clock, Moment};
 use crate::fault::Fault;
@@ -25,15 +25,17 @@ pub(super) struct Search {
     pub(super) exclude: Option<PointId>,
 }
 
-/// Answers a search. Blocks its thread.
+/// Answers a search. Blocks its thread. What it answers is taken off `room`, in bytes.
 ///
 /// # Errors
-/// [`Error`]; past the deadline an index's [`index::Error::Stopped`].
+/// [`Error`]; past the deadline an index's [`index::Error::Stopped`]; without room left that more was
+/// asked for than an answer holds.
 pub(super) fn search(
     hosted: &Hosted,
     snapshot: &Snapshot,
     asked: &Search,
     (clock, deadline): (&dyn Clock, Moment),
+    room: &mut usize,
 ) -> Result<Vec<ScoredPoint>, Error> {
     let mut allowed = if asked.filter.is_empty() {
         None
@@ -79,6 +81,11 @@ pub(super) fn search(
             break;
         }
         let record = snapshot.record(hit.row, &asked.payload, asked.with_vector)?;
+        *room = room.checked_sub(record.about_bytes()).ok_or_else(|| {
+            Error::Invalid(
+                "the answer is too large: ask for fewer points, or for less of them".to_owned(),
+            )
+        })?;
         points.push(ScoredPoint {
             record,
             score: hit.score,

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
-use super::host::{Error, Host};
+use super::Error;
+use super::host::Host;
 use super::hosted::Hosted;
 use super::search::{Search, search};
 use super::{reports, upkeep};
 use crate::clock::Moment;
 use crate::fault::Fault;
 use crate::ids::{Epoch, Revision, ShardId, Term};
-use crate::limits::{ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX};
+use crate::limits::{ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX, RPC_MESSAGE_BYTES_MAX};
+use crate::query::Operation;
 use crate::rpc::proto::shard_service_server::ShardService;
 use crate::rpc::{self, Request, Response, Status, convert, proto, to_status};
 use crate::store::Snapshot;
 use crate::telemetry::{Count, Timing};
 use crate::vector::Distance;
+
+/// Bytes of the points of one answer: it must fit into a message.
+const ANSWER_BYTES_MAX: usize = RPC_MESSAGE_BYTES_MAX / 2;
 
 /// Answers the shard service's requests.
 #[derive(Debug)]
@@ -53,10 +58,12 @@ impl Service {
         Ok((primary.map_err(|error| status(&error))?, epoch))
     }
 
-    /// Reads from a snapshot on a thread that may block; so many at a time.
+    /// Reads from a snapshot on a thread that may block; so many at a time. A read whose caller is
+    /// gone keeps its place until it ends, by its deadline at the latest.
     async fn read<T, F>(
         &self,
         shard: Option<proto::ShardRef>,
+        deadline: Moment,
         read: F,
     ) -> Result<Response<T>, Status>
     where
@@ -64,11 +71,14 @@ impl Service {
         F: FnOnce(&Hosted, &Snapshot) -> Result<T, Error> + Send + 'static,
     {
         let (hosted, _epoch) = self.primary(shard).await?;
-        let place = self.host.searches.acquire().await;
-        let _place = place.map_err(|_closed| status(&Error::Stopping))?;
+        let place = Arc::clone(&self.host.searches).acquire_owned().await;
+        let place = place.map_err(|_closed| status(&Error::Stopping))?;
+        let clock = Arc::clone(&self.host.clock);
         let work = move || {
-            let snapshot = hosted.store.snapshot()?;
-            read(&hosted, &snapshot)
+            let snapshot = hosted.store.snapshot()?.until(clock, deadline);
+            let done = read(&hosted, &snapshot);
+            drop(place);
+            done
         };
         let done = self.host.tasks.spawn_blocking(work).await;
         let done = done.map_err(|_panicked| status(&Error::Broken))?;
@@ -109,7 +119,12 @@ impl ShardService for Service {
         let deadline = self.host.deadline(&request);
         let request = request.into_inner();
         let operation = convert::operation_from_wire(request.operation).map_err(|e| status(&e))?;
+        let shard = shard_id(&request.shard.clone().unwrap_or_default())?;
         let (hosted, epoch) = self.primary(request.shard).await?;
+        if let Operation::Upsert(points) = &operation {
+            let checked = self.host.check_slots(shard, points);
+            checked.map_err(|e| status(&e))?;
+        }
         let stopwatch = self.host.metrics.start(Timing::WorkerWrite);
         let written = hosted
             .write(epoch, operation, deadline)
@@ -128,11 +143,12 @@ impl ShardService for Service {
         &self,
         request: Request<proto::RetrieveRequest>,
     ) -> Result<Response<proto::RetrieveResponse>, Status> {
+        let deadline = self.host.deadline(&request);
         let request = request.into_inner();
         let ids = convert::ids_from_wire(&request.ids).map_err(|e| status(&e))?;
         let payload =
             convert::selector_from_wire(request.payload.as_ref()).map_err(|e| status(&e))?;
-        self.read(request.shard, move |_hosted, snapshot| {
+        self.read(request.shard, deadline, move |_hosted, snapshot| {
             let records = snapshot.retrieve(&ids, &payload, request.vector)?;
             let records = records.into_iter().map(convert::record_to_wire).collect();
             Ok(proto::RetrieveResponse { records })
@@ -144,6 +160,7 @@ impl ShardService for Service {
         &self,
         request: Request<proto::ScrollRequest>,
     ) -> Result<Response<proto::ScrollResponse>, Status> {
+        let deadline = self.host.deadline(&request);
         let request = request.into_inner();
         let from = request.from.as_ref().map(convert::id_from_wire).transpose();
         let from = from.map_err(|e| status(&e))?;
@@ -151,7 +168,7 @@ impl ShardService for Service {
         let payload =
             convert::selector_from_wire(request.payload.as_ref()).map_err(|e| status(&e))?;
         let limit = limit(request.limit);
-        self.read(request.shard, move |_hosted, snapshot| {
+        self.read(request.shard, deadline, move |_hosted, snapshot| {
             let page = snapshot.scroll((from, limit), &filter, &payload, request.vector)?;
             Ok(proto::ScrollResponse {
                 records: page
@@ -169,9 +186,10 @@ impl ShardService for Service {
         &self,
         request: Request<proto::CountRequest>,
     ) -> Result<Response<proto::CountResponse>, Status> {
+        let deadline = self.host.deadline(&request);
         let request = request.into_inner();
         let filter = convert::filter_from_wire(&request.filter).map_err(|e| status(&e))?;
-        self.read(request.shard, move |_hosted, snapshot| {
+        self.read(request.shard, deadline, move |_hosted, snapshot| {
             Ok(proto::CountResponse {
                 points: snapshot.matching(&filter)?.len(),
             })
@@ -197,11 +215,13 @@ impl ShardService for Service {
             .map_err(|e| status(&e))?;
         let clock = Arc::clone(&self.host.clock);
         let metrics = self.host.metrics.clone();
-        self.read(request.shard, move |hosted, snapshot| {
+        self.read(request.shard, deadline, move |hosted, snapshot| {
             let stopwatch = metrics.start(Timing::WorkerSearch);
             let mut results = Vec::with_capacity(searches.len());
+            let mut room = ANSWER_BYTES_MAX;
             for asked in &searches {
-                let points = search(hosted, snapshot, asked, (clock.as_ref(), deadline))?;
+                let late = (clock.as_ref(), deadline);
+                let points = search(hosted, snapshot, asked, late, &mut room)?;
                 let points = points.into_iter().map(convert::scored_to_wire).collect();
                 results.push(proto::SearchResult { points });
             }
@@ -257,8 +277,8 @@ impl ShardService for Service {
         &self,
         _request: Request<proto::ShardsRequest>,
     ) -> Result<Response<proto::ShardsResponse>, Status> {
-        Ok(Response::new(proto::ShardsResponse {
-            shards: reports::gather(&self.host),
-        }))
+        let shards = reports::gather(&self.host).await;
+        let shards = shards.map_err(|error| status(&error))?;
+        Ok(Response::new(proto::ShardsResponse { shards }))
     }
 }

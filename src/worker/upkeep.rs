@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{Error, Host};
+use super::Error;
+use super::host::Host;
 use super::hosted::Hosted;
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;

@@ -127,12 +127,15 @@ impl Routed {
         (collection, revision): (&Collection, Revision),
         deadline: Moment,
     ) -> Result<(), Error> {
-        let mut addresses: Vec<String> = self
-            .maps
-            .shards(collection.record.id)
-            .into_iter()
-            .filter_map(|s| s.address)
-            .collect();
+        let mut addresses = Vec::new();
+        for shard in self.maps.shards(collection.record.id) {
+            let Some(address) = shard.address else {
+                let what = format!("{} is away; it follows when it is back", shard.worker);
+                let away = rpc::Error::new(Kind::Unavailable, "gateway.settle", what);
+                return Err(told(&away));
+            };
+            addresses.push(address);
+        }
         addresses.sort_unstable();
         addresses.dedup();
         let calls = addresses.iter().map(|address| async move {

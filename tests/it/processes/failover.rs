@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use vectorsphere::coordination::session::TTL_SECONDS;
+
 use crate::support::local_cluster::{LocalCluster, kill};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
 
 /// How long a lease lives that nobody renews.
-const TTL: Duration = Duration::from_secs(6);
+const TTL: Duration = Duration::from_secs(TTL_SECONDS.unsigned_abs());
 
 const THREE_MASTERS: &str = "\
 apiVersion: vectorsphere.io/v1alpha1

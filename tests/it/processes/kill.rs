@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use vectorsphere::coordination::session::TTL_SECONDS;
+
 use crate::support::local_cluster::{LocalCluster, kill, runs};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
@@ -66,14 +68,22 @@ async fn write(url: String, known: Arc<Mutex<Known>>, stop: Arc<AtomicBool>, see
             .entry(id)
             .or_default()
             .push(wanted);
+        let on = if value.is_multiple_of(2) {
+            json!({"points": [id]})
+        } else {
+            // Goes to every shard, and by way of the payload index.
+            json!({"filter": {"must": [
+                {"key": "writer", "match": {"value": seed}}, {"has_id": [id]},
+            ]}})
+        };
         let request = if delete {
             http.post(format!("{url}/collections/c/points/delete?wait=true"))
-                .json(&json!({"points": [id]}))
+                .json(&on)
         } else {
             http.put(format!("{url}/collections/c/points?wait=true"))
-                .json(&json!({"points": [
-                    {"id": id, "vector": [1, 2], "payload": {"value": value}},
-                ]}))
+                .json(&json!({"points": [{
+                    "id": id, "vector": [1, 2], "payload": {"value": value, "writer": seed},
+                }]}))
         };
         let answered = match request.send().await {
             Ok(answer) => answer.status().is_success(),
@@ -129,8 +139,12 @@ async fn storm(cycles: usize, everything: bool) {
     let folder = tempfile::tempdir().unwrap();
     let known = Arc::new(Mutex::new(Known::default()));
     let mut cluster = LocalCluster::start(folder.path(), None);
-    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}, "shard_number": 3});
     cluster.must("PUT", "/collections/c", &vectors).await;
+    let index = json!({"field_name": "writer", "field_schema": "integer"});
+    cluster
+        .must("PUT", "/collections/c/index?wait=true", &index)
+        .await;
     let mut seed = 0;
     for cycle in 0..cycles {
         let stop = Arc::new(AtomicBool::new(false));
@@ -160,6 +174,11 @@ async fn storm(cycles: usize, everything: bool) {
                 writer.await.unwrap();
             }
             cluster = LocalCluster::start(folder.path(), None);
+            let ttl = Duration::from_secs(TTL_SECONDS.unsigned_abs());
+            assert!(
+                cluster.ready_after < ttl,
+                "waited for the leases of the dead"
+            );
         } else {
             let worker = cluster.pids("worker")[0];
             kill(worker);
