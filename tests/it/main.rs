@@ -13,6 +13,7 @@ mod api;
 mod coordination;
 mod index;
 mod processes;
+mod security;
 mod support;
 mod tidy;
 mod topology;

@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod local_cluster;
+pub(crate) mod pki;
 pub(crate) mod real_etcd;
 pub(crate) mod skip;
 pub(crate) mod wait_for;

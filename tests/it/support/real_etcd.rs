@@ -67,6 +67,28 @@ impl RealEtcd {
         Some(Self::member(binary()?, ("one", client), &peer, &cluster))
     }
 
+    /// A server that speaks TLS only, with the certificate of this folder, to whom its authority has
+    /// given one.
+    pub(crate) fn start_secured(folder: &Path) -> Option<Self> {
+        let mut server = Self::stopped()?;
+        let secured = server.endpoint.replace("http:", "https:");
+        for argument in &mut server.arguments {
+            if *argument == server.endpoint {
+                argument.clone_from(&secured);
+            }
+        }
+        server.endpoint = secured;
+        let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        server.arguments.extend([
+            "--client-cert-auth".to_owned(),
+            format!("--cert-file={}", file("tls.crt")),
+            format!("--key-file={}", file("tls.key")),
+            format!("--trusted-ca-file={}", file("ca.crt")),
+        ]);
+        server.spawn();
+        Some(server)
+    }
+
     /// A cluster of three that answers.
     pub(crate) async fn cluster() -> Option<[Self; 3]> {
         let binary = binary()?;

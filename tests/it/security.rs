@@ -1,0 +1,4 @@
+//! Processes that know each other by certificates, and that others do not reach.
+
+mod peers;
+mod rotation;
