@@ -43,6 +43,9 @@ async fn meet(client: &Peers, expected: Peer, worker: &Peers) -> Result<(), Stri
         let uri = format!("http://{address}").parse().unwrap();
         let connection = client.connector(expected).connect(&uri).await;
         let mut connection = connection.map_err(|e| format!("client: {e}"))?.into_inner();
+        // Who speaks in plain text is heard at once.
+        let spoken = connection.write_all(b"hello, may I come in?").await;
+        spoken.map_err(|e| format!("client: {e}"))?;
         let mut heard = Vec::new();
         connection
             .read_to_end(&mut heard)
@@ -54,8 +57,10 @@ async fn meet(client: &Peers, expected: Peer, worker: &Peers) -> Result<(), Stri
             Err(format!("client heard {heard:?}"))
         }
     };
-    let (served, asked) = tokio::join!(serving, asking);
-    served.and(asked)
+    match tokio::join!(serving, asking) {
+        (Ok(()), Ok(())) => Ok(()),
+        (served, asked) => Err(format!("{served:?}, {asked:?}")),
+    }
 }
 
 #[tokio::test]
@@ -76,10 +81,7 @@ async fn only_the_right_role_of_the_right_cluster_is_let_in() {
     }
     let (stranger, _folder) = peers(&theirs, Peer::Gateway, &ours);
     let refused = meet(&stranger, Peer::Worker, &worker).await.unwrap_err();
-    assert!(
-        refused.starts_with("server"),
-        "another authority: {refused}"
-    );
+    assert!(refused.contains("UnknownIssuer"), "{refused}");
     let (wary, _folder) = peers(&ours, Peer::Gateway, &theirs);
     let refused = meet(&wary, Peer::Worker, &worker).await.unwrap_err();
     assert!(
@@ -119,7 +121,7 @@ async fn another_cluster_an_old_certificate_and_plain_text_are_refused() {
     let refused = meet(&Peers::plain(), Peer::Worker, &worker)
         .await
         .unwrap_err();
-    assert!(refused.starts_with("server"), "{refused}");
+    assert!(refused.contains("server"), "{refused}");
 }
 
 #[tokio::test]
