@@ -185,6 +185,7 @@ impl Fault for Error {
                     Kind::Timeout,
                     Kind::Corrupt,
                     Kind::Internal,
+                    Kind::NoRoom,
                 ]
                 .into_iter()
                 .find(|worst| kinds().any(|kind| kind == *worst))

@@ -126,19 +126,12 @@ impl Error {
             Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed { kind, code, .. } => status_of(*kind, code),
+            Self::Failed { kind, .. } => status_of(*kind),
         }
     }
 }
 
-/// Codes of [`Kind::Exhausted`] that mean a full disk or map and not a full queue.
-fn is_full_disk(code: &str) -> bool {
-    ["disk_full", "map_full"]
-        .iter()
-        .any(|end| code.ends_with(end))
-}
-
-fn status_of(kind: Kind, code: &str) -> StatusCode {
+const fn status_of(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidInput => StatusCode::BAD_REQUEST,
         Kind::NotFound => StatusCode::NOT_FOUND,
@@ -147,8 +140,8 @@ fn status_of(kind: Kind, code: &str) -> StatusCode {
         Kind::PermissionDenied => StatusCode::FORBIDDEN,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Exhausted if is_full_disk(code) => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        Kind::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         Kind::UnknownOutcome => StatusCode::BAD_GATEWAY,
         Kind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -169,6 +162,7 @@ const fn prefix(kind: Kind) -> &'static str {
         | Kind::PermissionDenied
         | Kind::Unavailable
         | Kind::Exhausted
+        | Kind::NoRoom
         | Kind::Unimplemented => "",
     }
 }
