@@ -35,6 +35,9 @@ pub const ANSWER_POINTS_MAX: usize = 100_000;
 /// Searches of one batch request.
 pub const BATCH_SEARCHES_MAX: usize = 1_024;
 
+/// Points that all answers of one batch request hold together, those that offsets pass over counted.
+pub const BATCH_ANSWER_POINTS_MAX: usize = 200_000;
+
 /// Points of one write request.
 pub const BATCH_POINTS_MAX: usize = 100_000;
 
@@ -49,6 +52,9 @@ pub const PAYLOAD_INDEXES_MAX: usize = 64;
 
 /// Bytes of a payload index key's text.
 pub const FIELD_BYTES_MAX: usize = 1_024;
+
+/// Paths into payloads that one request names: each is walked for every point.
+pub const PATHS_MAX: usize = 1_024;
 
 /// Keys that are read from etcd at once; larger prefixes are paged.
 pub const ETCD_PAGE_KEYS: i64 = 500;

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::input::vector::{Column, Input};
 use super::input::{Asked, Id, List, Tree, compact, from_json, not_built, paths, selection};
 use crate::gateway::Error;
+use crate::limits::PATHS_MAX;
 use crate::query::{FieldPath, Operation, PointInput, Shape};
 
 #[derive(Deserialize)]
@@ -201,7 +202,7 @@ pub(super) async fn overwrite_payload(api: Arc<Api>, call: Call) -> Result<Answe
 
 #[derive(Deserialize)]
 struct DeletePayloadBody {
-    keys: List<String>,
+    keys: List<String, PATHS_MAX>,
     points: Option<List<Id>>,
     filter: Option<Tree>,
     #[serde(default)]

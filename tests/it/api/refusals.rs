@@ -416,11 +416,24 @@ async fn reads_that_make_no_sense_are_refused() {
             "POST",
             "plain/points/query/batch",
             &batch,
-            422,
-            "1024 or fewer",
+            400,
+            "more than 1024 elements",
         )],
     )
     .await;
+    let sum =
+        r#"{"searches": [{"limit": 100000}, {"offset": 50000, "limit": 40000, "query": 1}, {}]}"#;
+    let sum = (
+        "POST",
+        "plain/points/query/batch",
+        &*sum.replace("{}", r#"{"limit": 10001}"#),
+        422,
+        "value 200001 invalid, must be 200000 or smaller",
+    );
+    check(&served, &[sum]).await;
+    let paths = format!(r#"{{"with_payload": [{}"a"]}}"#, r#""a","#.repeat(1_024));
+    let (scroll, keys) = ("plain/points/scroll", "1024 payload keys");
+    check(&served, &[("POST", scroll, &paths, 400, keys)]).await;
     let wide = format!(
         r#"{{"filter": {{"must": [{}{{"has_id": []}}]}}}}"#,
         r#"{"has_id": []},"#.repeat(20_000)
