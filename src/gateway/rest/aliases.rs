@@ -21,7 +21,7 @@ pub(super) async fn all(api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
 /// `GET /collections/{collection}/aliases`
 pub(super) async fn of_collection(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let named = call.collection()?;
-    api.cluster.shape(&named)?;
+    api.cluster.shape(&named, call.deadline()).await?;
     let mut aliases = api.cluster.aliases()?;
     let found = aliases.iter().find(|alias| alias.alias == named);
     let own = found.map_or(named, |alias| alias.collection.clone());

@@ -90,7 +90,7 @@ impl Asks {
 /// `POST /collections/{collection}/points/query`
 pub(super) async fn one(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let asks = call
         .parse(&api, move |bytes| Ok(vec![asks(from_json(bytes)?, &of)?]))
@@ -105,7 +105,7 @@ pub(super) async fn one(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> 
 /// `POST /collections/{collection}/points/query/batch`
 pub(super) async fn batch(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let asks = call
         .parse(&api, move |bytes| batch_body(bytes, &of))

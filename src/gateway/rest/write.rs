@@ -47,7 +47,7 @@ struct BatchBody<'a> {
 /// `PUT /collections/{collection}/points`
 pub(super) async fn upsert(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let points = call.parse(&api, move |bytes| points(bytes, &shape)).await?;
     let operation = Operation::Upsert(points);
     let options = call.write_options();
@@ -229,7 +229,7 @@ async fn apply(
     parse: impl FnOnce(&[u8]) -> Result<Operation, Error> + Send + 'static,
 ) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    api.cluster.shape(&collection)?;
+    api.cluster.shape(&collection, call.deadline()).await?;
     let operation = call.parse(&api, parse).await?;
     let options = call.write_options();
     let number = api.cluster.write(&collection, operation, options).await?;
