@@ -56,6 +56,8 @@ pub struct Parts {
     pub election: Election,
     /// Who asks it, and whom it asks.
     pub peers: Peers,
+    /// Shards of a collection that does not say itself; absent: one for each worker.
+    pub shards: Option<u16>,
     /// Identifies the cluster.
     pub cluster_uid: uuid::Uuid,
     /// Where time comes from.
@@ -81,6 +83,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         masters,
         gateways,
         election,
+        shards,
         cluster_uid,
         clock,
         entropy,
@@ -103,6 +106,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         channels: Arc::clone(&channels),
         clock: Arc::clone(&clock),
         entropy,
+        shards,
         changing: tokio::sync::Mutex::new(()),
     });
     let state = state::State {

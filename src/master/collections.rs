@@ -141,6 +141,8 @@ pub(super) struct Collections {
     pub(super) channels: Arc<Channels>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
+    /// Shards of a collection that does not say itself; absent: one for each worker.
+    pub(super) shards: Option<u16>,
     /// One change at a time: they are rare, and their steps must not mix.
     pub(super) changing: tokio::sync::Mutex<()>,
 }

@@ -38,7 +38,7 @@ pub(super) struct NewCollection {
     pub(super) dimensions: usize,
     pub(super) distance: Distance,
     pub(super) vector_name: Option<String>,
-    /// Absent: one for each worker.
+    /// Absent: what the master was told, else one for each worker.
     pub(super) shards: Option<u16>,
     pub(super) index: IndexRecord,
     pub(super) config: serde_json::Value,
@@ -50,7 +50,7 @@ impl Collections {
         let _one_at_a_time = self.changing.lock().await;
         self.check(&new).await?;
         let workers = self.workers();
-        let count = new.shards.unwrap_or_else(|| {
+        let count = new.shards.or(self.shards).unwrap_or_else(|| {
             u16::try_from(workers.len())
                 .unwrap_or(SHARDS_MAX)
                 .clamp(1, SHARDS_MAX)
