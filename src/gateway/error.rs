@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::fault::{Fault, Kind, chain};
 use crate::ids::PointId;
-use crate::query::{field, filter};
+use crate::query::{field, filter, index};
 use crate::vector::Unfit;
 
 /// What a caller is told to wait before it tries again, in seconds.
@@ -211,6 +211,15 @@ impl From<filter::Error> for Error {
             filter::Error::NotBuilt(name) => {
                 Self::NotBuilt(format!("filter condition `{name}`").into())
             },
+        }
+    }
+}
+
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        match error {
+            index::Error::Wrong(text) => Self::Body(text),
+            index::Error::NotBuilt(name) => Self::NotBuilt(format!("index `{name}`").into()),
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! A change runs in a task of its own: a caller that goes away does not stop it between two steps.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::coordination::election::{Election, Leadership};
 use crate::coordination::records::IndexRecord;
 use crate::fault::{Fault, Kind};
 use crate::ids::{CollectionName, Term};
+use crate::query::{IndexChoice, index};
 use crate::rpc::proto::admin_service_server::AdminService;
 use crate::rpc::{self, Request, Response, Status, proto, to_status};
 use crate::tasks::Tasks;
@@ -95,6 +95,17 @@ fn json(bytes: &[u8]) -> Result<serde_json::Value, Status> {
 
 fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollection, Status> {
     let shards = request.shards.map(u16::try_from).transpose();
+    let index = IndexChoice {
+        algorithm: request.index_algorithm,
+        parameters: request.index_parameters.into_iter().collect(),
+    };
+    index.wanted().map_err(|error| match error {
+        index::Error::Wrong(problem) => invalid(problem),
+        index::Error::NotBuilt(_) => {
+            let error = error.to_string();
+            to_status(&rpc::Error::new(Kind::Unimplemented, "master.index", error))
+        },
+    })?;
     Ok(NewCollection {
         name: name(&request.name)?,
         dimensions: usize::try_from(request.dimensions).unwrap_or(usize::MAX),
@@ -103,11 +114,8 @@ fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollecti
         vector_name: request.vector_name,
         shards: shards.map_err(|_large| invalid("too many shards".into()))?,
         index: IndexRecord {
-            algorithm: request.index_algorithm,
-            parameters: request
-                .index_parameters
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
+            algorithm: index.algorithm,
+            parameters: index.parameters,
         },
         config: json(&request.config)?,
     })

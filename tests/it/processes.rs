@@ -9,4 +9,5 @@ mod dev;
 mod durability;
 mod failover;
 mod kill;
+mod obeyed;
 mod spine;

@@ -24,9 +24,6 @@ type Members = Map<String, Value>;
 /// Bytes of the settings of one collection: they are part of a small record.
 const CONFIG_BYTES_MAX: usize = 32 * 1024;
 
-/// Kinds of index that can be asked for.
-const ALGORITHMS: [&str; 3] = ["arroy", "flat", "graph"];
-
 /// Parameters of an index.
 const PARAMETERS_MAX: usize = 32;
 
@@ -379,11 +376,7 @@ fn index_choice(own: Option<&Value>) -> Result<IndexChoice, Error> {
     for (name, value) in index {
         match (name.as_str(), value) {
             ("algorithm", Value::String(word)) => {
-                let word = word.to_lowercase();
-                if !ALGORITHMS.contains(&word.as_str()) {
-                    return Err(wrong("algorithm", "one of arroy, flat, graph"));
-                }
-                choice.algorithm = Some(word);
+                choice.algorithm = Some(word.to_ascii_lowercase());
             },
             ("parameters", Value::Object(parameters)) if parameters.len() <= PARAMETERS_MAX => {
                 for (name, value) in parameters {
@@ -396,6 +389,7 @@ fn index_choice(own: Option<&Value>) -> Result<IndexChoice, Error> {
             _ => return Err(wrong(&name, "known in vectorsphere.index")),
         }
     }
+    choice.wanted()?;
     Ok(choice)
 }
 
