@@ -36,7 +36,11 @@ pub(super) fn gather(host: &Host) -> Vec<proto::ShardReport> {
                 report.note = problem.unwrap_or_default();
             },
         }
-        if host
+        let collection = shard.collection.to_string();
+        if host.tombstones.view().get(&collection).is_some() {
+            report.state = "deleting".to_owned();
+            report.note = "its collection is deleted".to_owned();
+        } else if host
             .shards
             .view()
             .get(&keys::shard_suffix(*shard))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::host::{Error, Host};
 use super::hosted::Hosted;
+use super::reports;
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::ShardId;
@@ -46,7 +47,7 @@ pub(super) async fn run(host: Arc<Host>) {
     }
 }
 
-/// Tells how many shards there are, and how many of them are open.
+/// Tells how many shards there are, how many of them are open, and how many do not serve.
 fn count(host: &Host) {
     let places = host.all_places();
     let open = places
@@ -57,6 +58,15 @@ fn count(host: &Host) {
     host.metrics.level(Level::WorkerShardsOpen).set(open);
     let all = number(places.len());
     host.metrics.level(Level::WorkerShards).set(all);
+    let reports = reports::gather(host);
+    for (state, level) in [
+        ("failed", Level::WorkerShardsFailed),
+        ("missing", Level::WorkerShardsMissing),
+        ("orphan", Level::WorkerShardsOrphan),
+    ] {
+        let of_state = reports.iter().filter(|report| report.state == state);
+        host.metrics.level(level).set(number(of_state.count()));
+    }
 }
 
 async fn bury(host: &Host) {
