@@ -38,6 +38,9 @@ pub const BATCH_SEARCHES_MAX: usize = 1_024;
 /// Points that all answers of one batch request hold together, those that offsets pass over counted.
 pub const BATCH_ANSWER_POINTS_MAX: usize = 200_000;
 
+/// Actions on aliases of one request: two names each, and all are changed in one transaction of etcd.
+pub const ALIAS_ACTIONS_MAX: usize = 60;
+
 /// Points of one write request.
 pub const BATCH_POINTS_MAX: usize = 100_000;
 

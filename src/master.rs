@@ -9,6 +9,7 @@
 //! leader finishes it or takes it back ([`collections`]). Nothing here is kept that a restart loses.
 
 mod admin_api;
+mod aliases;
 mod collections;
 mod create;
 mod route_api;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
@@ -34,7 +36,7 @@ use crate::security::{Peer, Peers};
 use crate::tasks::Tasks;
 use crate::telemetry::{Level, Metrics};
 
-use collections::Collections;
+use collections::{CHANGES_WAITING_MAX, Collections};
 
 /// How often a leader looks for changes that were left half done.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
@@ -122,6 +124,8 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         collections: Arc::clone(&collections),
         election: Arc::clone(&election),
         state,
+        clock: Arc::clone(&clock),
+        waiting: Arc::new(Semaphore::new(CHANGES_WAITING_MAX)),
         tasks: tasks.clone(),
         metrics: metrics.clone(),
     };
@@ -130,7 +134,16 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         fan_out,
         clock,
     };
-    let routes = tonic::service::Routes::new(
+    rpc::server::serve(listener, routes(admin, route), acceptor, &tasks)?;
+    let stop = tasks.clone();
+    let repairing = repair(collections, election, metrics, stop);
+    tasks.spawn("collection-repair", repairing);
+    Ok(())
+}
+
+/// The services, with their bounds.
+fn routes(admin: admin_api::Admin, route: route_api::Route) -> tonic::service::Routes {
+    tonic::service::Routes::new(
         AdminServiceServer::new(admin)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
@@ -139,12 +152,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         RouterServiceServer::new(route)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
-    );
-    rpc::server::serve(listener, routes, acceptor, &tasks)?;
-    let stop = tasks.clone();
-    let repairing = repair(collections, election, metrics, stop);
-    tasks.spawn("collection-repair", repairing);
-    Ok(())
+    )
 }
 
 /// Finishes or takes back, while this master leads, what an earlier leader left half done.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::collections::{CHANGE_TIMEOUT, CHUNK, Changed, Collections, Error, Found};
+use super::collections::{CHANGE_TIMEOUT, CHUNK, Changed, Collections, Error, Found, Order};
 use crate::coordination::records::{
     CollectionRecord, CollectionState, IndexRecord, NameKind, NameRecord, ServiceRecord,
     ServiceState, ShardRecord, ShardRecordState, encode,
@@ -46,8 +46,9 @@ pub(super) struct NewCollection {
 
 impl Collections {
     /// Makes a collection; when this answers, every shard of it is durable.
-    pub(super) async fn create(&self, term: Term, new: NewCollection) -> Result<Changed, Error> {
-        let _one_at_a_time = self.changing.lock().await;
+    pub(super) async fn create(&self, order: Order, new: NewCollection) -> Result<Changed, Error> {
+        let _one_at_a_time = self.turn(order).await?;
+        let term = order.term;
         self.check(&new).await?;
         let workers = self.workers();
         let count = new.shards.or(self.shards).unwrap_or_else(|| {

@@ -11,6 +11,7 @@ use super::call::Call;
 use super::input::{List, from_json};
 use crate::gateway::Error;
 use crate::ids::CollectionName;
+use crate::limits::ALIAS_ACTIONS_MAX;
 use crate::query::{Alias, AliasAction};
 
 /// `GET /aliases`
@@ -41,7 +42,7 @@ fn list(aliases: &[Alias]) -> Result<Answer, Error> {
 
 #[derive(Deserialize)]
 struct UpdateBody {
-    actions: List<ActionBody>,
+    actions: List<ActionBody, ALIAS_ACTIONS_MAX>,
 }
 
 #[derive(Deserialize)]

@@ -457,6 +457,8 @@ async fn writes_that_make_no_sense_are_refused() {
     let served = served(None).await;
     let name = "Validation error in path parameters: [collection_name: ";
     let long = "x".repeat(256);
+    let many = r#"{"delete_alias": {"alias_name": "a"}},"#.repeat(61);
+    let many = format!(r#"{{"actions": [{}]}}"#, many.trim_end_matches(','));
     check(&served, &[
         ("POST", "plain/points/delete", "{}", 400, FORMAT),
         ("POST", "plain/points/delete", r#"{"points": [1], "filter": {}}"#, 400, FORMAT),
@@ -486,6 +488,7 @@ async fn writes_that_make_no_sense_are_refused() {
         ("PUT", "plain/index", r#"{"field_name": "", "field_schema": "keyword"}"#, 400, FORMAT),
         ("PUT", "plain/index", r#"{"field_name": "a", "field_schema": "wordy"}"#, 400, FORMAT),
         ("POST", "aliases", r#"{"actions": [{"make_alias": {}}]}"#, 400, FORMAT),
+        ("POST", "aliases", &many, 400, "more than 60 elements"),
         ("POST", "aliases", r#"{"actions": [{"delete_alias": {"alias_name": "a/b"}}]}"#, 422, "alias_name"),
         ("POST", "plain/points/delete?wait=maybe", r#"{"points": [1]}"#, 400, "Format error in query parameters: wait"),
         ("POST", "plain/points/delete?timeout=0", r#"{"points": [1]}"#, 422, "Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]"),
