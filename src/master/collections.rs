@@ -225,20 +225,27 @@ impl Collections {
             .map(|(_key, held)| held.value.id)
             .collect();
         for id in half_done {
-            let repaired = match self.by_id(id).await {
-                Ok(Some(found)) if found.value.state == CollectionState::Creating => {
-                    tracing::warn!(collection = %found.value.name, "taking back a half made collection");
-                    self.begin_delete(term, found).await.map(|_revision| ())
-                },
-                Ok(Some(found)) if found.value.state == CollectionState::Deleting => {
-                    self.finish_delete(term, id).await
-                },
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            };
+            let repaired = self.go_on(term, id).await;
             if let Err(error) = repaired {
                 tracing::warn!(collection = %id, error = chain(&error), "repair waits");
             }
+        }
+    }
+
+    /// Goes on with a collection that was left half done, if this one was. Only under the turn: nobody
+    /// of this leadership is at it then, and the term keeps out those of earlier ones.
+    pub(super) async fn go_on(&self, term: Term, id: CollectionId) -> Result<(), Error> {
+        let Some(found) = self.by_id(id).await? else {
+            return Ok(());
+        };
+        match found.value.state {
+            CollectionState::Active => Ok(()),
+            CollectionState::Creating => {
+                let name = found.value.name.to_string();
+                tracing::warn!(collection = name, "taking back a half made collection");
+                self.begin_delete(term, found).await.map(|_revision| ())
+            },
+            CollectionState::Deleting => self.finish_delete(term, id).await,
         }
     }
 

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use super::collections::{CHANGE_TIMEOUT, CHUNK, Changed, Collections, Error, Found, Order};
 use crate::coordination::records::{
     CollectionRecord, CollectionState, IndexRecord, NameKind, NameRecord, ServiceRecord,
-    ServiceState, ShardRecord, ShardRecordState, encode,
+    ServiceState, ShardRecord, ShardRecordState, decode, encode,
 };
 use crate::coordination::{Change, Guard};
 use crate::fault::{Fault, Kind, chain};
@@ -49,7 +49,7 @@ impl Collections {
     pub(super) async fn create(&self, order: Order, new: NewCollection) -> Result<Changed, Error> {
         let _one_at_a_time = self.turn(order).await?;
         let term = order.term;
-        self.check(&new).await?;
+        self.check(term, &new).await?;
         let workers = self.workers();
         let count = new.shards.or(self.shards).unwrap_or_else(|| {
             u16::try_from(workers.len())
@@ -130,7 +130,7 @@ impl Collections {
         }
     }
 
-    async fn check(&self, new: &NewCollection) -> Result<(), Error> {
+    async fn check(&self, term: Term, new: &NewCollection) -> Result<(), Error> {
         if new.dimensions == 0 || new.dimensions > DIMENSIONS_MAX {
             return Err(Error::Invalid(format!(
                 "a vector has 1 to {DIMENSIONS_MAX} dimensions"
@@ -149,7 +149,14 @@ impl Collections {
                 "a cluster has at most {COLLECTIONS_MAX} collections"
             )));
         }
-        if self.etcd.get(&self.keys.name(&new.name)).await?.is_some() {
+        let key = self.keys.name(&new.name);
+        let Some(taken) = self.etcd.get(&key).await? else {
+            return Ok(());
+        };
+        // What an earlier leader left half made or half deleted is not there for anybody.
+        let taken: NameRecord = decode(&taken.value)?;
+        self.go_on(term, taken.collection).await?;
+        if self.etcd.get(&key).await?.is_some() {
             return Err(Error::Exists(new.name.to_string()));
         }
         Ok(())
