@@ -23,6 +23,15 @@ pub const RPC_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Nesting of a JSON value: serde_json's own bound, so that what is stored can be read.
 pub const JSON_DEPTH_MAX: usize = 127;
 
+/// Nesting of JSON that is kept: payloads, settings and schemas of collections. What a write nests it
+/// in (the steps of a path, a record) stays below [`JSON_DEPTH_MAX`].
+pub const KEPT_DEPTH_MAX: usize = 64;
+
+/// Steps of a path into a payload: a write makes an object for each that is not there.
+pub const PATH_STEPS_MAX: usize = 32;
+
+const _: () = assert!(KEPT_DEPTH_MAX + PATH_STEPS_MAX < JSON_DEPTH_MAX);
+
 /// Nesting of filters inside filters.
 pub const FILTER_DEPTH_MAX: usize = 32;
 

@@ -11,9 +11,9 @@ mod show;
 use serde_json::{Map, Value};
 
 use super::input::vector::check_name;
-use super::input::{Tree, from_json};
+use super::input::{Tree, compact, from_json};
 use crate::gateway::Error;
-use crate::limits::{DIMENSIONS_MAX, NAME_CHARS_MAX, SHARDS_MAX};
+use crate::limits::{DIMENSIONS_MAX, KEPT_DEPTH_MAX, NAME_CHARS_MAX, SHARDS_MAX};
 use crate::query::{IndexChoice, Shape};
 use crate::vector::Distance;
 
@@ -103,7 +103,9 @@ pub(super) fn index_schema(schema: Option<Tree>) -> Result<Value, Error> {
         },
         _ => return Err(wrong("field_schema", "a kind of payload index")),
     }
-    if schema.to_string().len() > CONFIG_BYTES_MAX {
+    let text = schema.to_string();
+    shallow("field_schema is", &text)?;
+    if text.len() > CONFIG_BYTES_MAX {
         return Err(wrong("field_schema", "so large"));
     }
     Ok(schema)
@@ -235,13 +237,25 @@ fn sections(body: &Members) -> Result<Members, Error> {
 }
 
 fn bounded(config: Members) -> Result<Members, Error> {
-    if Value::Object(config.clone()).to_string().len() > CONFIG_BYTES_MAX {
+    let text = Value::Object(config.clone()).to_string();
+    shallow("settings are", &text)?;
+    if text.len() > CONFIG_BYTES_MAX {
         let most = CONFIG_BYTES_MAX;
         return Err(Error::Wrong(format!(
             "settings are larger than {most} bytes"
         )));
     }
     Ok(config)
+}
+
+/// Refuses what is nested so deep that, kept in a record, nobody could read it back.
+fn shallow(what: &str, text: &str) -> Result<(), Error> {
+    match compact::compact(text, KEPT_DEPTH_MAX) {
+        Err(compact::Problem::Depth(most)) => {
+            Err(Error::Wrong(format!("{what} nested deeper than {most}")))
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what is not built, by name.

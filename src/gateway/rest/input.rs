@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::gateway::Error;
 use crate::ids::PointId;
-use crate::limits::{BATCH_POINTS_MAX, PATHS_MAX};
+use crate::limits::{BATCH_POINTS_MAX, JSON_DEPTH_MAX, PATHS_MAX};
 use crate::query::{FieldPath, Filter, PayloadSelector, Selection, Shape};
 
 /// Bytes of what becomes a tree: a tree takes up to twenty times its text.
@@ -210,7 +210,7 @@ impl<'de> Deserialize<'de> for Tree {
                 "a part is larger than {most} bytes"
             )));
         }
-        compact::compact(raw).map_err(D::Error::custom)?;
+        compact::compact(raw, JSON_DEPTH_MAX).map_err(D::Error::custom)?;
         serde_json::from_str(raw)
             .map(Self)
             .map_err(D::Error::custom)

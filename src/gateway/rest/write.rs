@@ -12,7 +12,7 @@ use super::call::Call;
 use super::input::vector::{Column, Input};
 use super::input::{Asked, Id, List, Tree, compact, from_json, not_built, paths, selection};
 use crate::gateway::Error;
-use crate::limits::PATHS_MAX;
+use crate::limits::{KEPT_DEPTH_MAX, PATHS_MAX};
 use crate::query::{FieldPath, Operation, PointInput, Shape};
 
 #[derive(Deserialize)]
@@ -125,7 +125,7 @@ fn object(raw: &RawValue) -> Result<Vec<u8>, Error> {
     if !raw.get().starts_with('{') {
         return Err(Error::Body("a payload is an object".to_owned()));
     }
-    compact::compact(raw.get()).map_err(|problem| Error::Body(problem.to_string()))
+    compact::compact(raw.get(), KEPT_DEPTH_MAX).map_err(|problem| Error::Body(problem.to_string()))
 }
 
 #[derive(Deserialize)]

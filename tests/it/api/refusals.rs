@@ -131,8 +131,8 @@ async fn points_that_cannot_be_stored_are_refused() {
             400,
             "number out of range",
         ),
-        (point("1", good, &deep), 400, "nested deeper than 127"),
-        (point("1", good, &bomb), 400, "nested deeper than 127"),
+        (point("1", good, &deep), 400, "nested deeper than 64"),
+        (point("1", good, &bomb), 400, "nested deeper than 64"),
         (
             point("1", "[[1, 2, 3, 4]]", "{}"),
             501,
