@@ -14,6 +14,7 @@ mod collections;
 mod create;
 mod route_api;
 mod state;
+mod tombstones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::{Level, Metrics};
 
 use collections::{CHANGES_WAITING_MAX, Collections};
+use tombstones::SWEEP_INTERVAL;
 
 /// How often a leader looks for changes that were left half done.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
@@ -111,7 +113,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         shards,
         changing: tokio::sync::Mutex::new(()),
     });
-    let state = state::State {
+    let state = Arc::new(state::State {
         maps: maps.clone(),
         masters,
         gateways,
@@ -119,11 +121,11 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         channels,
         clock: Arc::clone(&clock),
         cluster_uid,
-    };
+    });
     let admin = admin_api::Admin {
         collections: Arc::clone(&collections),
         election: Arc::clone(&election),
-        state,
+        state: Arc::clone(&state),
         clock: Arc::clone(&clock),
         waiting: Arc::new(Semaphore::new(CHANGES_WAITING_MAX)),
         tasks: tasks.clone(),
@@ -135,8 +137,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         clock,
     };
     rpc::server::serve(listener, routes(admin, route), acceptor, &tasks)?;
-    let stop = tasks.clone();
-    let repairing = repair(collections, election, metrics, stop);
+    let repairing = repair(collections, state, election, metrics, tasks.clone());
     tasks.spawn("collection-repair", repairing);
     Ok(())
 }
@@ -155,15 +156,18 @@ fn routes(admin: admin_api::Admin, route: route_api::Route) -> tonic::service::R
     )
 }
 
-/// Finishes or takes back, while this master leads, what an earlier leader left half done.
+/// Finishes or takes back, while this master leads, what an earlier leader left half done, and now and
+/// then removes what is not needed any more.
 async fn repair(
     collections: Arc<Collections>,
+    state: Arc<state::State>,
     election: Arc<Election>,
     metrics: Metrics,
     tasks: Tasks,
 ) {
     let mut leadership = election.leadership();
     let level = metrics.level(Level::MasterTerm);
+    let mut swept = None;
     loop {
         let now = leadership.borrow_and_update().clone();
         let term = match &now {
@@ -173,6 +177,12 @@ async fn repair(
         level.set(term);
         if let Leadership::Leader { term } = now {
             collections.repair(term).await;
+            let now = collections.clock.now();
+            if swept.is_none_or(|swept| now.since(swept) >= SWEEP_INTERVAL) {
+                let reports = state.ask_workers().await;
+                collections.sweep(term, &reports).await;
+                swept = Some(now);
+            }
         }
         tokio::select! {
             () = tasks.stopping() => return,

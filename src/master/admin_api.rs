@@ -31,7 +31,7 @@ use crate::vector::Distance;
 pub(super) struct Admin {
     pub(super) collections: Arc<Collections>,
     pub(super) election: Arc<Election>,
-    pub(super) state: State,
+    pub(super) state: Arc<State>,
     pub(super) clock: Arc<dyn Clock>,
     /// Places for changes that wait or are under way.
     pub(super) waiting: Arc<Semaphore>,

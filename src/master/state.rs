@@ -39,7 +39,7 @@ pub(super) struct State {
 }
 
 /// What a worker said of its shards, or that it did not.
-type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
+pub(super) type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
 
 impl State {
     pub(super) async fn gather(&self) -> proto::GetClusterStateResponse {
@@ -91,7 +91,8 @@ impl State {
         }
     }
 
-    async fn ask_workers(&self) -> Reports {
+    /// What each registered worker says of its shards.
+    pub(super) async fn ask_workers(&self) -> Reports {
         let workers = self.maps.workers.view();
         let calls = workers.iter().map(|(_key, held)| async {
             (
