@@ -26,8 +26,10 @@ pub enum Kind {
     Unavailable,
     /// The deadline passed. A write may or may not have been applied.
     Timeout,
-    /// A bound was reached: queue, memory, disk, map size.
+    /// A bound was reached that others use too, and that frees itself: a queue, memory.
     Exhausted,
+    /// No room on a disk or in a map: trying again helps only after somebody has made room.
+    NoRoom,
     /// A write was sent and its answer lost: it may or may not have been applied.
     UnknownOutcome,
     /// Stored bytes are not what was written.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
             Self::Exhausted => "exhausted",
+            Self::NoRoom => "no_room",
             Self::UnknownOutcome => "unknown_outcome",
             Self::Corrupt => "corrupt",
             Self::Unimplemented => "unimplemented",
@@ -75,7 +78,7 @@ pub trait Fault: Error {
     /// The kind of failure.
     fn kind(&self) -> Kind;
 
-    /// A static, documented code such as `store.map_full`; labels and events use it.
+    /// A static, documented code such as `store.full`; labels and events use it.
     fn code(&self) -> &'static str;
 
     /// Whether the same request can succeed later without a change, and repeating it is safe.
@@ -94,7 +97,7 @@ pub trait Fault: Error {
             | Kind::PermissionDenied
             | Kind::Unimplemented => Blame::Caller,
             Kind::Unavailable | Kind::Timeout | Kind::UnknownOutcome => Blame::Upstream,
-            Kind::Exhausted | Kind::Corrupt | Kind::Internal => Blame::Us,
+            Kind::Exhausted | Kind::NoRoom | Kind::Corrupt | Kind::Internal => Blame::Us,
         }
     }
 }

@@ -23,6 +23,15 @@ pub const RPC_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Nesting of a JSON value: serde_json's own bound, so that what is stored can be read.
 pub const JSON_DEPTH_MAX: usize = 127;
 
+/// Nesting of JSON that is kept: payloads, settings and schemas of collections. What a write nests it
+/// in (the steps of a path, a record) stays below [`JSON_DEPTH_MAX`].
+pub const KEPT_DEPTH_MAX: usize = 64;
+
+/// Steps of a path into a payload: a write makes an object for each that is not there.
+pub const PATH_STEPS_MAX: usize = 32;
+
+const _: () = assert!(KEPT_DEPTH_MAX + PATH_STEPS_MAX < JSON_DEPTH_MAX);
+
 /// Nesting of filters inside filters.
 pub const FILTER_DEPTH_MAX: usize = 32;
 
@@ -34,6 +43,12 @@ pub const ANSWER_POINTS_MAX: usize = 100_000;
 
 /// Searches of one batch request.
 pub const BATCH_SEARCHES_MAX: usize = 1_024;
+
+/// Points that all answers of one batch request hold together, those that offsets pass over counted.
+pub const BATCH_ANSWER_POINTS_MAX: usize = 200_000;
+
+/// Actions on aliases of one request: two names each, and all are changed in one transaction of etcd.
+pub const ALIAS_ACTIONS_MAX: usize = 60;
 
 /// Points of one write request.
 pub const BATCH_POINTS_MAX: usize = 100_000;
@@ -49,6 +64,9 @@ pub const PAYLOAD_INDEXES_MAX: usize = 64;
 
 /// Bytes of a payload index key's text.
 pub const FIELD_BYTES_MAX: usize = 1_024;
+
+/// Paths into payloads that one request names: each is walked for every point.
+pub const PATHS_MAX: usize = 1_024;
 
 /// Keys that are read from etcd at once; larger prefixes are paged.
 pub const ETCD_PAGE_KEYS: i64 = 500;

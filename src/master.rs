@@ -9,15 +9,18 @@
 //! leader finishes it or takes it back ([`collections`]). Nothing here is kept that a restart loses.
 
 mod admin_api;
+mod aliases;
 mod collections;
 mod create;
 mod route_api;
 mod state;
+mod tombstones;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
@@ -34,7 +37,8 @@ use crate::security::{Peer, Peers};
 use crate::tasks::Tasks;
 use crate::telemetry::{Level, Metrics};
 
-use collections::Collections;
+use collections::{CHANGES_WAITING_MAX, Collections};
+use tombstones::SWEEP_INTERVAL;
 
 /// How often a leader looks for changes that were left half done.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
@@ -56,6 +60,8 @@ pub struct Parts {
     pub election: Election,
     /// Who asks it, and whom it asks.
     pub peers: Peers,
+    /// Shards of a collection that does not say itself; absent: one for each worker.
+    pub shards: Option<u16>,
     /// Identifies the cluster.
     pub cluster_uid: uuid::Uuid,
     /// Where time comes from.
@@ -81,6 +87,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         masters,
         gateways,
         election,
+        shards,
         cluster_uid,
         clock,
         entropy,
@@ -103,9 +110,10 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         channels: Arc::clone(&channels),
         clock: Arc::clone(&clock),
         entropy,
+        shards,
         changing: tokio::sync::Mutex::new(()),
     });
-    let state = state::State {
+    let state = Arc::new(state::State {
         maps: maps.clone(),
         masters,
         gateways,
@@ -113,11 +121,13 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         channels,
         clock: Arc::clone(&clock),
         cluster_uid,
-    };
+    });
     let admin = admin_api::Admin {
         collections: Arc::clone(&collections),
         election: Arc::clone(&election),
-        state,
+        state: Arc::clone(&state),
+        clock: Arc::clone(&clock),
+        waiting: Arc::new(Semaphore::new(CHANGES_WAITING_MAX)),
         tasks: tasks.clone(),
         metrics: metrics.clone(),
     };
@@ -126,7 +136,15 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         fan_out,
         clock,
     };
-    let routes = tonic::service::Routes::new(
+    rpc::server::serve(listener, routes(admin, route), acceptor, &tasks)?;
+    let repairing = repair(collections, state, election, metrics, tasks.clone());
+    tasks.spawn("collection-repair", repairing);
+    Ok(())
+}
+
+/// The services, with their bounds.
+fn routes(admin: admin_api::Admin, route: route_api::Route) -> tonic::service::Routes {
+    tonic::service::Routes::new(
         AdminServiceServer::new(admin)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
@@ -135,23 +153,21 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         RouterServiceServer::new(route)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
-    );
-    rpc::server::serve(listener, routes, acceptor, &tasks)?;
-    let stop = tasks.clone();
-    let repairing = repair(collections, election, metrics, stop);
-    tasks.spawn("collection-repair", repairing);
-    Ok(())
+    )
 }
 
-/// Finishes or takes back, while this master leads, what an earlier leader left half done.
+/// Finishes or takes back, while this master leads, what an earlier leader left half done, and now and
+/// then removes what is not needed any more.
 async fn repair(
     collections: Arc<Collections>,
+    state: Arc<state::State>,
     election: Arc<Election>,
     metrics: Metrics,
     tasks: Tasks,
 ) {
     let mut leadership = election.leadership();
     let level = metrics.level(Level::MasterTerm);
+    let mut swept = None;
     loop {
         let now = leadership.borrow_and_update().clone();
         let term = match &now {
@@ -161,6 +177,12 @@ async fn repair(
         level.set(term);
         if let Leadership::Leader { term } = now {
             collections.repair(term).await;
+            let now = collections.clock.now();
+            if swept.is_none_or(|swept| now.since(swept) >= SWEEP_INTERVAL) {
+                let reports = state.ask_workers().await;
+                collections.sweep(term, &reports).await;
+                swept = Some(now);
+            }
         }
         tokio::select! {
             () = tasks.stopping() => return,

@@ -7,6 +7,7 @@
 pub mod collection;
 pub mod field;
 pub mod filter;
+pub mod index;
 pub mod operation;
 pub mod search;
 pub mod selector;

@@ -202,6 +202,7 @@ impl Fault for Error {
                     Kind::Timeout,
                     Kind::Corrupt,
                     Kind::Internal,
+                    Kind::NoRoom,
                 ]
                 .into_iter()
                 .find(|worst| kinds().any(|kind| kind == *worst))

@@ -62,6 +62,7 @@ async fn work(shell: Shell, settings: Master) -> anyhow::Result<()> {
         gateways,
         election,
         peers: member.peers.clone(),
+        shards: settings.shards,
         cluster_uid: place.cluster_uid,
         clock: Arc::clone(&member.clock),
         entropy: Arc::clone(&member.entropy),

@@ -43,6 +43,8 @@ const ETCD_RETRY_MOST: Duration = Duration::from_secs(2);
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the files of certificates are looked at: a mounted Secret changes without a word.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked how the mirrors stand: metrics are read every few seconds.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// What ends after the requests are done: sessions, mirrors.
 const LATE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -242,13 +244,43 @@ impl Member {
     where
         T: serde::de::DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
     {
-        Mirror::start(
+        let mirror = Mirror::start(
             place.etcd.clone(),
             prefix,
             Arc::clone(&self.clock),
             Arc::clone(&self.entropy),
             &self.staying,
-        )
+        );
+        self.staying
+            .spawn("measure-mirror", self.measure(Arc::clone(&mirror)));
+        mirror
+    }
+
+    /// Tells in the metrics how a mirror stands.
+    fn measure<T>(&self, mirror: Arc<Mirror<T>>) -> impl Future<Output = ()> + Send + 'static
+    where
+        T: serde::de::DeserializeOwned + PartialEq + Send + Sync + std::fmt::Debug + 'static,
+    {
+        let unreadable = self.metrics.count(Count::CoordinationRecordsUnreadable);
+        let stale = self.metrics.level(Level::CoordinationMirrorsStale);
+        let tasks = self.staying.clone();
+        async move {
+            let (mut counted, mut was_stale) = (0, false);
+            loop {
+                let met = mirror.unreadable();
+                unreadable.inc_by(met.saturating_sub(std::mem::replace(&mut counted, met)));
+                let is_stale = mirror.is_stale();
+                match (std::mem::replace(&mut was_stale, is_stale), is_stale) {
+                    (false, true) => stale.inc(),
+                    (true, false) => stale.dec(),
+                    _ => 0,
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(MEASURE_INTERVAL) => {},
+                    () = tasks.stopping() => return,
+                }
+            }
+        }
     }
 
     /// The mirrors that routing reads.

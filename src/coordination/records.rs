@@ -19,11 +19,12 @@ pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// The version of the records that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// The record as bytes, with its version.
+/// The record as bytes, with its version. They are read back once: what no mirror could read is never
+/// written.
 ///
 /// # Errors
-/// [`Error::RecordTooLarge`].
-pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
+/// [`Error::RecordTooLarge`]; [`Error::Record`] when the bytes do not parse.
+pub fn encode<T: Serialize + DeserializeOwned>(record: &T) -> Result<Vec<u8>, Error> {
     let mut value = serde_json::to_value(record).map_err(Error::Record)?;
     if let Some(members) = value.as_object_mut() {
         members.entry("v").or_insert_with(|| VERSION.into());
@@ -32,6 +33,7 @@ pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
     if bytes.len() > RECORD_BYTES_MAX {
         return Err(Error::RecordTooLarge { bytes: bytes.len() });
     }
+    decode::<T>(&bytes)?;
     Ok(bytes)
 }
 
@@ -303,6 +305,27 @@ mod tests {
         assert!(matches!(encode(&tall), Err(Error::RecordTooLarge { .. })));
         let long = decode::<Tombstone>(&vec![b' '; RECORD_BYTES_MAX + 1]);
         assert!(matches!(long, Err(Error::RecordTooLarge { .. })));
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let deep = |levels: usize| CollectionRecord {
+            v: 1,
+            id: CollectionId(Uuid::nil()),
+            name: CollectionName::parse("a").unwrap(),
+            dimensions: 2,
+            distance: Distance::Dot,
+            index: IndexRecord::default(),
+            payload_indexes: BTreeMap::new(),
+            config: (0..levels).fold(json!(1), |inner, _level| json!([inner])),
+            vector_name: None,
+            state: CollectionState::Creating,
+            created_ms: 0,
+            shard_count: 1,
+        };
+        let bytes = encode(&deep(100)).unwrap();
+        assert_eq!(decode::<CollectionRecord>(&bytes).unwrap(), deep(100));
+        assert!(matches!(encode(&deep(127)), Err(Error::Record(_))));
     }
 
     proptest! {

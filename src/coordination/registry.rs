@@ -132,6 +132,15 @@ pub async fn claim_meta(
     let key = keys.meta();
     let mut found = etcd.get(&key).await?;
     if found.is_none() {
+        if let Some(ours) = ours {
+            // Its collections are gone as well; their data is kept, and reported as orphans.
+            let uid = ours.to_string();
+            tracing::error!(
+                uid,
+                key,
+                "etcd does not know this cluster: its records are gone"
+            );
+        }
         let uid = ours.unwrap_or_else(|| entropy.uuid());
         let meta = Meta {
             v: VERSION,

@@ -37,9 +37,9 @@ pub struct Retrieve {
 /// The cluster behind the gateway.
 #[async_trait]
 pub trait Cluster: Send + Sync {
-    /// What the vectors of a collection are. Never asks another process: every write and search
-    /// begins with it.
-    fn shape(&self, collection: &CollectionName) -> Result<Shape, Error>;
+    /// What the vectors of a collection are. Every write and search begins with it, so it asks
+    /// another process only about a name that is not known here.
+    async fn shape(&self, collection: &CollectionName, deadline: Moment) -> Result<Shape, Error>;
 
     /// Names of the collections, sorted; no aliases.
     fn collections(&self) -> Result<Vec<CollectionName>, Error>;

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::fault::{Fault, Kind, chain};
 use crate::ids::PointId;
-use crate::query::{field, filter};
+use crate::query::{field, filter, index};
 use crate::vector::Unfit;
 
 /// What a caller is told to wait before it tries again, in seconds.
@@ -126,19 +126,12 @@ impl Error {
             Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed { kind, code, .. } => status_of(*kind, code),
+            Self::Failed { kind, .. } => status_of(*kind),
         }
     }
 }
 
-/// Codes of [`Kind::Exhausted`] that mean a full disk or map and not a full queue.
-fn is_full_disk(code: &str) -> bool {
-    ["disk_full", "map_full"]
-        .iter()
-        .any(|end| code.ends_with(end))
-}
-
-fn status_of(kind: Kind, code: &str) -> StatusCode {
+const fn status_of(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidInput => StatusCode::BAD_REQUEST,
         Kind::NotFound => StatusCode::NOT_FOUND,
@@ -147,8 +140,8 @@ fn status_of(kind: Kind, code: &str) -> StatusCode {
         Kind::PermissionDenied => StatusCode::FORBIDDEN,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Exhausted if is_full_disk(code) => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        Kind::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         Kind::UnknownOutcome => StatusCode::BAD_GATEWAY,
         Kind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -169,6 +162,7 @@ const fn prefix(kind: Kind) -> &'static str {
         | Kind::PermissionDenied
         | Kind::Unavailable
         | Kind::Exhausted
+        | Kind::NoRoom
         | Kind::Unimplemented => "",
     }
 }
@@ -217,6 +211,15 @@ impl From<filter::Error> for Error {
             filter::Error::NotBuilt(name) => {
                 Self::NotBuilt(format!("filter condition `{name}`").into())
             },
+        }
+    }
+}
+
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        match error {
+            index::Error::Wrong(text) => Self::Body(text),
+            index::Error::NotBuilt(name) => Self::NotBuilt(format!("index `{name}`").into()),
         }
     }
 }

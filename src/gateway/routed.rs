@@ -3,7 +3,8 @@
 //!
 //! A change answers when this gateway's own mirrors have it, so that what the caller does next finds
 //! it. A collection that the mirrors do not know may have been made through another gateway just now:
-//! before it is called missing they are brought up to date once.
+//! before it is called missing they are brought up to date once. When etcd does not answer, whether
+//! it is there is not known, and nobody says that it is missing.
 
 mod calls;
 
@@ -19,11 +20,13 @@ use futures::future::join_all;
 use super::cluster::{Cluster, Retrieve, WriteOptions};
 use super::error::Error;
 use crate::clock::{Clock, Moment};
-use crate::coordination::keys;
 use crate::coordination::mirror::Mirror;
-use crate::coordination::records::{CollectionState, LeadRecord, NameKind, NameRecord};
+use crate::coordination::records::{
+    CollectionRecord, CollectionState, LeadRecord, NameKind, NameRecord,
+};
+use crate::coordination::{self, keys};
 use crate::entropy::Entropy;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, chain};
 use crate::ids::{CollectionName, Revision};
 use crate::query::{
     Alias, AliasAction, CollectionInfo, CollectionStatus, Filter, IndexChoice, NewCollection,
@@ -37,8 +40,9 @@ use crate::security::Peer;
 
 type Admin = AdminServiceClient<rpc::channel::Channel>;
 
-/// How long bringing the mirrors up to date may take before a collection is called missing.
-const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a request waits for the mirrors to be as new as etcd: one that was cut off lists again
+/// within this when etcd is there.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a change waits for a leader: a failover fits in.
 const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 const SHARDS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +64,14 @@ pub struct Routed {
     pub entropy: Arc<Entropy>,
 }
 
+fn shape_of(record: &CollectionRecord) -> Shape {
+    Shape {
+        dimensions: record.dimensions,
+        distance: record.distance,
+        vector_name: record.vector_name.clone(),
+    }
+}
+
 fn failed(error: &router::Error) -> Error {
     Error::failed(error)
 }
@@ -70,13 +82,9 @@ fn told(error: &rpc::Error) -> Error {
 
 #[async_trait]
 impl Cluster for Routed {
-    fn shape(&self, collection: &CollectionName) -> Result<Shape, Error> {
-        let found = self.known(collection)?;
-        Ok(Shape {
-            dimensions: found.record.dimensions,
-            distance: found.record.distance,
-            vector_name: found.record.vector_name.clone(),
-        })
+    async fn shape(&self, collection: &CollectionName, deadline: Moment) -> Result<Shape, Error> {
+        let found = self.find(collection, deadline).await?;
+        Ok(shape_of(&found.record))
     }
 
     fn collections(&self) -> Result<Vec<CollectionName>, Error> {
@@ -109,9 +117,9 @@ impl Cluster for Routed {
     async fn describe(
         &self,
         collection: &CollectionName,
-        _deadline: Moment,
+        deadline: Moment,
     ) -> Result<CollectionInfo, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, deadline).await?;
         let record = &found.record;
         let reports = self.reports(&found).await;
         let serving = reports
@@ -144,7 +152,7 @@ impl Cluster for Routed {
         let built = reports.iter().filter(|report| report.indexed > 0);
         Ok(CollectionInfo {
             name: record.name.clone(),
-            shape: self.shape(&record.name)?,
+            shape: shape_of(record),
             index: IndexChoice {
                 algorithm: record.index.algorithm.clone(),
                 parameters: record.index.parameters.clone(),
@@ -285,7 +293,7 @@ impl Cluster for Routed {
         operation: Operation,
         options: WriteOptions,
     ) -> Result<u64, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, options.deadline).await?;
         let operation = Some(convert::operation_to_wire(&operation));
         let request = proto::WriteRequest {
             shard: None,
@@ -301,7 +309,7 @@ impl Cluster for Routed {
         what: Retrieve,
         deadline: Moment,
     ) -> Result<Vec<Record>, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, deadline).await?;
         let request = proto::RetrieveRequest {
             shard: None,
             ids: what.ids.into_iter().map(convert::id_to_wire).collect(),
@@ -322,7 +330,7 @@ impl Cluster for Routed {
         what: Scroll,
         deadline: Moment,
     ) -> Result<Page, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, deadline).await?;
         let request = proto::ScrollRequest {
             shard: None,
             from: what.from.map(convert::id_to_wire),
@@ -349,7 +357,7 @@ impl Cluster for Routed {
         filter: Filter,
         deadline: Moment,
     ) -> Result<u64, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, deadline).await?;
         let request = proto::CountRequest {
             shard: None,
             filter: convert::filter_to_wire(&filter),
@@ -364,7 +372,7 @@ impl Cluster for Routed {
         searches: Vec<Search>,
         deadline: Moment,
     ) -> Result<Vec<Vec<ScoredPoint>>, Error> {
-        let found = self.find(collection).await?;
+        let found = self.find(collection, deadline).await?;
         let offsets: Vec<usize> = searches.iter().map(|search| search.offset).collect();
         let request = proto::SearchRequest {
             shard: None,

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{COVERED, FileSeal, SealedFile};
 use super::top::Top;
 use super::{Ask, Error, Hit, Job, Kind, Manifest, Segment, Step, scan};
+use crate::query::index::TreeParameters;
 use crate::rows::Rows;
 
 mod forest;
@@ -68,21 +69,14 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// The parameters, when each is in its range; else the sentence for the user.
-    ///
-    /// # Errors
-    /// Which parameter is out of its range, and the range.
-    pub fn check(self) -> Result<Self, String> {
-        if !(1..=256).contains(&self.trees) {
-            return Err("`trees` must be 1 to 256".to_owned());
+    /// The parameters that a collection asks for, with the usual ones where it says nothing.
+    pub fn of(wanted: TreeParameters) -> Self {
+        let usual = Self::default();
+        Self {
+            trees: wanted.trees.unwrap_or(usual.trees),
+            leaf_rows: wanted.leaf_rows.unwrap_or(usual.leaf_rows),
+            recall: wanted.recall.unwrap_or(usual.recall),
         }
-        if !(16..=4_096).contains(&self.leaf_rows) {
-            return Err("`leaf_rows` must be 16 to 4096".to_owned());
-        }
-        if !(0.5..=0.99).contains(&self.recall) {
-            return Err("`recall` must be 0.5 to 0.99".to_owned());
-        }
-        Ok(self)
     }
 }
 

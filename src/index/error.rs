@@ -87,7 +87,7 @@ impl Fault for Error {
         match self {
             Self::Dimensions { .. } => Kind::InvalidInput,
             Self::Stopped => Kind::Timeout,
-            Self::Files(error) if error.kind() == io::ErrorKind::StorageFull => Kind::Exhausted,
+            Self::Files(error) if error.kind() == io::ErrorKind::StorageFull => Kind::NoRoom,
             Self::Files(_) => Kind::Unavailable,
             Self::Corrupt { .. } | Self::Foreign { .. } => Kind::Corrupt,
             Self::TooLarge | Self::Threads(_) => Kind::Exhausted,

@@ -58,13 +58,6 @@ impl Kind {
             Self::Arroy => "arroy",
         }
     }
-
-    /// The kind of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Flat, Self::Arroy]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-    }
 }
 
 /// Bytes of that many vectors.

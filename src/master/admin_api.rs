@@ -1,18 +1,25 @@
 //! The admin service: what operators, people and gateways ask of a master.
 //!
 //! A change runs in a task of its own: a caller that goes away does not stop it between two steps.
+//! Changes that wait are bounded in number, and one whose caller's deadline passes while it waits does
+//! not begin.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::collections::{AliasAction, Changed, Collections, Error, Update};
+use tokio::sync::Semaphore;
+
+use super::aliases::{self, AliasAction};
+use super::collections::{Changed, Collections, Error, Order, Update};
 use super::create::NewCollection;
 use super::state::State;
+use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
 use crate::coordination::records::IndexRecord;
 use crate::fault::{Fault, Kind};
 use crate::ids::{CollectionName, Term};
+use crate::limits::REQUEST_TIMEOUT_DEFAULT;
+use crate::query::{IndexChoice, index};
 use crate::rpc::proto::admin_service_server::AdminService;
 use crate::rpc::{self, Request, Response, Status, proto, to_status};
 use crate::tasks::Tasks;
@@ -24,7 +31,10 @@ use crate::vector::Distance;
 pub(super) struct Admin {
     pub(super) collections: Arc<Collections>,
     pub(super) election: Arc<Election>,
-    pub(super) state: State,
+    pub(super) state: Arc<State>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Places for changes that wait or are under way.
+    pub(super) waiting: Arc<Semaphore>,
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
 }
@@ -42,6 +52,13 @@ impl Admin {
         }
     }
 
+    /// What a request's change is made under.
+    fn order<T>(&self, request: &Request<T>) -> Result<Order, Status> {
+        let term = self.term().map_err(|error| to_status(&error))?;
+        let until = self.clock.now() + rpc::server::timeout(request, REQUEST_TIMEOUT_DEFAULT);
+        Ok(Order { term, until })
+    }
+
     /// Runs a change to its end, whatever becomes of the caller.
     async fn change<W, F>(
         &self,
@@ -49,14 +66,17 @@ impl Admin {
         work: W,
     ) -> Result<Response<proto::ChangeResponse>, Status>
     where
-        W: FnOnce(Arc<Collections>, Term) -> F,
+        W: FnOnce(Arc<Collections>) -> F,
         F: Future<Output = Result<Changed, Error>> + Send + 'static,
     {
-        let term = self.term().map_err(|error| to_status(&error))?;
-        let running = self.tasks.spawn(
-            "collection-change",
-            work(Arc::clone(&self.collections), term),
-        );
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        let place = place.map_err(|_full| to_status(&Error::Busy))?;
+        let changing = work(Arc::clone(&self.collections));
+        let running = self.tasks.spawn("collection-change", async move {
+            let changed = changing.await;
+            drop(place);
+            changed
+        });
         let changed = running.await.map_err(|_panicked| {
             to_status(&rpc::Error::new(
                 Kind::Internal,
@@ -95,6 +115,17 @@ fn json(bytes: &[u8]) -> Result<serde_json::Value, Status> {
 
 fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollection, Status> {
     let shards = request.shards.map(u16::try_from).transpose();
+    let index = IndexChoice {
+        algorithm: request.index_algorithm,
+        parameters: request.index_parameters.into_iter().collect(),
+    };
+    index.wanted().map_err(|error| match error {
+        index::Error::Wrong(problem) => invalid(problem),
+        index::Error::NotBuilt(_) => {
+            let error = error.to_string();
+            to_status(&rpc::Error::new(Kind::Unimplemented, "master.index", error))
+        },
+    })?;
     Ok(NewCollection {
         name: name(&request.name)?,
         dimensions: usize::try_from(request.dimensions).unwrap_or(usize::MAX),
@@ -103,11 +134,8 @@ fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollecti
         vector_name: request.vector_name,
         shards: shards.map_err(|_large| invalid("too many shards".into()))?,
         index: IndexRecord {
-            algorithm: request.index_algorithm,
-            parameters: request
-                .index_parameters
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
+            algorithm: index.algorithm,
+            parameters: index.parameters,
         },
         config: json(&request.config)?,
     })
@@ -159,9 +187,10 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::CreateCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let order = self.order(&request)?;
         let new = new_collection(request.into_inner())?;
-        self.change("create_collection", |collections, term| async move {
-            collections.create(term, new).await
+        self.change("create_collection", |collections| async move {
+            collections.create(order, new).await
         })
         .await
     }
@@ -170,10 +199,11 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::UpdateCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let order = self.order(&request)?;
         let request = request.into_inner();
         let (name, update) = (name(&request.name)?, update(request.change)?);
-        self.change("update_collection", |collections, term| async move {
-            collections.update(term, &name, update).await
+        self.change("update_collection", |collections| async move {
+            collections.update(order, &name, update).await
         })
         .await
     }
@@ -182,9 +212,10 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::DeleteCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
+        let order = self.order(&request)?;
         let name = name(&request.into_inner().name)?;
-        self.change("delete_collection", |collections, term| async move {
-            collections.delete(term, &name).await
+        self.change("delete_collection", |collections| async move {
+            collections.delete(order, &name).await
         })
         .await
     }
@@ -193,10 +224,13 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::UpdateAliasesRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
-        let actions = request.into_inner().actions.into_iter().map(alias);
+        let order = self.order(&request)?;
+        let actions = request.into_inner().actions;
+        aliases::check(actions.len()).map_err(|error| to_status(&error))?;
+        let actions = actions.into_iter().map(alias);
         let actions = actions.collect::<Result<Vec<_>, _>>()?;
-        self.change("update_aliases", |collections, term| async move {
-            collections.alias(term, actions).await
+        self.change("update_aliases", |collections| async move {
+            collections.alias(order, actions).await
         })
         .await
     }

@@ -1,16 +1,17 @@
-//! Collections as etcd's records: changing, deleting and renaming them, and finishing what was left
-//! half done. Creating one is in [`super::create`].
+//! Collections as etcd's records: changing and deleting them, and finishing what was left half done.
+//! Creating one is in [`super::create`], their other names are in [`super::aliases`].
 //!
 //! The steps of a deletion: one transaction takes the names away, marks the collection `Deleting`
 //! and writes its tombstone; then its shard records go, then its own. Workers delete data for a
 //! tombstone and for nothing else, so a lost or old etcd never costs a shard.
 //! Whoever finds a collection `Deleting` or `Creating` without a change under way goes on from there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::clock::{Clock, Moment};
 use crate::coordination::records::{
     CollectionRecord, CollectionState, NameKind, NameRecord, Tombstone, decode, encode,
 };
@@ -27,6 +28,9 @@ pub(super) const CHUNK: usize = ETCD_TXN_OPS_MAX - 8;
 
 /// How long one change of collections may take, all its steps.
 pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Changes that wait or are under way; they are made one at a time.
+pub(super) const CHANGES_WAITING_MAX: usize = 64;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,10 @@ pub(super) enum Error {
     },
     #[error("{what} took longer than {} s; it is taken back", CHANGE_TIMEOUT.as_secs())]
     TooLong { what: &'static str },
+    #[error("other changes took so long that this one was not begun; nothing was changed")]
+    Late,
+    #[error("more than {CHANGES_WAITING_MAX} changes wait; this one was not taken")]
+    Busy,
     #[error("read or write etcd")]
     Etcd(#[source] coordination::Error),
 }
@@ -74,7 +82,8 @@ impl Fault for Error {
             Self::Invalid(_) => Kind::InvalidInput,
             Self::NotLeader(_) | Self::NoWorker | Self::Overtaken => Kind::Unavailable,
             Self::CreateShard { source, .. } => source.kind(),
-            Self::TooLong { .. } => Kind::Timeout,
+            Self::TooLong { .. } | Self::Late => Kind::Timeout,
+            Self::Busy => Kind::Exhausted,
             Self::Etcd(error) => error.kind(),
         }
     }
@@ -90,6 +99,8 @@ impl Fault for Error {
             Self::NoWorker => "master.no_worker",
             Self::CreateShard { .. } => "master.create_shard",
             Self::TooLong { .. } => "master.too_long",
+            Self::Late => "master.late",
+            Self::Busy => "master.busy",
             Self::Etcd(error) => error.code(),
         }
     }
@@ -115,21 +126,13 @@ pub(super) enum Update {
     DeleteIndex(String),
 }
 
-/// One action on aliases; a request's are carried out together or not at all.
-#[derive(Debug, Clone)]
-pub(super) enum AliasAction {
-    /// A new alias, or one that leads elsewhere from now on.
-    Create {
-        alias: CollectionName,
-        collection: CollectionName,
-    },
-    /// An alias less.
-    Delete(CollectionName),
-    /// Another name for an alias.
-    Rename {
-        from: CollectionName,
-        to: CollectionName,
-    },
+/// For whom a change is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order {
+    /// The leadership that it is made under.
+    pub(super) term: Term,
+    /// Until when somebody waits for it: it does not begin later.
+    pub(super) until: Moment,
 }
 
 /// Changes collections for the leader.
@@ -141,8 +144,10 @@ pub(super) struct Collections {
     pub(super) channels: Arc<Channels>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
+    /// Shards of a collection that does not say itself; absent: one for each worker.
+    pub(super) shards: Option<u16>,
     /// One change at a time: they are rare, and their steps must not mix.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) changing: Mutex<()>,
 }
 
 /// A record with the revision that a change of it is guarded by.
@@ -155,11 +160,11 @@ impl Collections {
     /// Changes one thing of a collection.
     pub(super) async fn update(
         &self,
-        term: Term,
+        order: Order,
         name: &CollectionName,
         update: Update,
     ) -> Result<Changed, Error> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.turn(order).await?;
         let mut found = self.by_name(name).await?;
         if !apply(&mut found.value, update)? {
             return Ok(Changed {
@@ -171,7 +176,7 @@ impl Collections {
         let revision = self
             .commit(
                 vec![
-                    self.term(term),
+                    self.term(order.term),
                     Guard::ModRevision(key.clone(), found.mod_revision),
                 ],
                 vec![Change::put(key, encode(&found.value)?)],
@@ -184,8 +189,12 @@ impl Collections {
     }
 
     /// Deletes a collection by its own name.
-    pub(super) async fn delete(&self, term: Term, name: &CollectionName) -> Result<Changed, Error> {
-        let _one_at_a_time = self.changing.lock().await;
+    pub(super) async fn delete(
+        &self,
+        order: Order,
+        name: &CollectionName,
+    ) -> Result<Changed, Error> {
+        let _one_at_a_time = self.turn(order).await?;
         let found = match self.by_name(name).await {
             Ok(found) => found,
             Err(Error::Missing(_)) => {
@@ -197,110 +206,11 @@ impl Collections {
             },
             Err(error) => return Err(error),
         };
-        let revision = self.begin_delete(term, found).await?;
+        let revision = self.begin_delete(order.term, found).await?;
         Ok(Changed {
             changed: true,
             revision,
         })
-    }
-
-    /// Carries out the actions in one transaction.
-    pub(super) async fn alias(
-        &self,
-        term: Term,
-        actions: Vec<AliasAction>,
-    ) -> Result<Changed, Error> {
-        let _one_at_a_time = self.changing.lock().await;
-        // The names as the actions before have left them; `None` is a name that is free.
-        let mut names: BTreeMap<CollectionName, Option<NameRecord>> = BTreeMap::new();
-        let mut guards = vec![self.term(term)];
-        for action in actions {
-            match action {
-                AliasAction::Create { alias, collection } => {
-                    let target = self.name(&collection, &mut names, &mut guards).await?;
-                    let target = target.filter(|record| record.kind == NameKind::Name);
-                    let target = target.ok_or_else(|| Error::Missing(collection.to_string()))?;
-                    let there = self.name(&alias, &mut names, &mut guards).await?;
-                    if there.is_some_and(|record| record.kind == NameKind::Name) {
-                        return Err(Error::Exists(alias.to_string()));
-                    }
-                    let kind = NameKind::Alias;
-                    let record = NameRecord {
-                        kind,
-                        collection: target.collection,
-                    };
-                    names.insert(alias, Some(record));
-                },
-                AliasAction::Delete(alias) => {
-                    self.alias_of(&alias, &mut names, &mut guards).await?;
-                    names.insert(alias, None);
-                },
-                AliasAction::Rename { from, to } => {
-                    let record = self.alias_of(&from, &mut names, &mut guards).await?;
-                    if self.name(&to, &mut names, &mut guards).await?.is_some() {
-                        return Err(Error::Exists(to.to_string()));
-                    }
-                    names.insert(from, None);
-                    names.insert(to, Some(record));
-                },
-            }
-        }
-        if names.len() > CHUNK / 2 {
-            return Err(Error::Invalid(format!(
-                "more than {} names in one request",
-                CHUNK / 2
-            )));
-        }
-        let mut changes = Vec::new();
-        for (name, record) in names {
-            let key = self.keys.name(&name);
-            changes.push(match record {
-                Some(record) => Change::put(key, encode(&record)?),
-                None => Change::Delete(key),
-            });
-        }
-        let revision = self.commit(guards, changes).await?;
-        Ok(Changed {
-            changed: true,
-            revision,
-        })
-    }
-
-    /// What a name leads to after the actions so far; reads and guards it when it is new to them.
-    async fn name(
-        &self,
-        name: &CollectionName,
-        names: &mut BTreeMap<CollectionName, Option<NameRecord>>,
-        guards: &mut Vec<Guard>,
-    ) -> Result<Option<NameRecord>, Error> {
-        if let Some(known) = names.get(name) {
-            return Ok(known.clone());
-        }
-        let key = self.keys.name(name);
-        let record = match self.etcd.get(&key).await? {
-            Some(entry) => {
-                guards.push(Guard::ModRevision(key, entry.mod_revision));
-                Some(decode::<NameRecord>(&entry.value)?)
-            },
-            None => {
-                guards.push(Guard::Absent(key));
-                None
-            },
-        };
-        names.insert(name.clone(), record.clone());
-        Ok(record)
-    }
-
-    async fn alias_of(
-        &self,
-        alias: &CollectionName,
-        names: &mut BTreeMap<CollectionName, Option<NameRecord>>,
-        guards: &mut Vec<Guard>,
-    ) -> Result<NameRecord, Error> {
-        let record = self.name(alias, names, guards).await?;
-        record
-            .filter(|record| record.kind == NameKind::Alias)
-            .ok_or_else(|| Error::NoAlias(alias.to_string()))
     }
 
     /// Goes on with whatever an earlier leader left half done. Failures are logged and tried again.
@@ -315,20 +225,27 @@ impl Collections {
             .map(|(_key, held)| held.value.id)
             .collect();
         for id in half_done {
-            let repaired = match self.by_id(id).await {
-                Ok(Some(found)) if found.value.state == CollectionState::Creating => {
-                    tracing::warn!(collection = %found.value.name, "taking back a half made collection");
-                    self.begin_delete(term, found).await.map(|_revision| ())
-                },
-                Ok(Some(found)) if found.value.state == CollectionState::Deleting => {
-                    self.finish_delete(term, id).await
-                },
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            };
+            let repaired = self.go_on(term, id).await;
             if let Err(error) = repaired {
                 tracing::warn!(collection = %id, error = chain(&error), "repair waits");
             }
+        }
+    }
+
+    /// Goes on with a collection that was left half done, if this one was. Only under the turn: nobody
+    /// of this leadership is at it then, and the term keeps out those of earlier ones.
+    pub(super) async fn go_on(&self, term: Term, id: CollectionId) -> Result<(), Error> {
+        let Some(found) = self.by_id(id).await? else {
+            return Ok(());
+        };
+        match found.value.state {
+            CollectionState::Active => Ok(()),
+            CollectionState::Creating => {
+                let name = found.value.name.to_string();
+                tracing::warn!(collection = name, "taking back a half made collection");
+                self.begin_delete(term, found).await.map(|_revision| ())
+            },
+            CollectionState::Deleting => self.finish_delete(term, id).await,
         }
     }
 
@@ -416,6 +333,11 @@ impl Collections {
         }))
     }
 
+    /// Waits for the changes before this one.
+    pub(super) async fn turn(&self, order: Order) -> Result<MutexGuard<'_, ()>, Error> {
+        turn(&self.changing, self.clock.as_ref(), order.until).await
+    }
+
     /// One guarded transaction.
     pub(super) async fn commit(
         &self,
@@ -433,6 +355,20 @@ impl Collections {
     pub(super) fn term(&self, term: Term) -> Guard {
         election::term_guard(&self.keys, term)
     }
+}
+
+async fn turn<'m>(
+    changing: &'m Mutex<()>,
+    clock: &dyn Clock,
+    until: Moment,
+) -> Result<MutexGuard<'m, ()>, Error> {
+    let waiting = tokio::time::timeout(until.since(clock.now()), changing.lock());
+    let turn = waiting.await.map_err(|_elapsed| Error::Late)?;
+    // Both can be true at once: a free turn and no time left.
+    if clock.now() >= until {
+        return Err(Error::Late);
+    }
+    Ok(turn)
 }
 
 /// Changes the record; says whether that made a difference.
@@ -472,5 +408,24 @@ fn merge(into: &mut serde_json::Value, value: serde_json::Value) {
             }
         },
         (into, value) => *into = value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waits_for_any_more_does_not_begin() {
+        let (clock, changing) = (ManualClock::default(), Mutex::new(()));
+        let soon = clock.now() + Duration::from_millis(10);
+        let held = turn(&changing, &clock, soon).await.unwrap();
+        let waited = turn(&changing, &clock, soon).await;
+        assert!(matches!(waited, Err(Error::Late)));
+        drop(held);
+        clock.advance(Duration::from_millis(10));
+        let late = turn(&changing, &clock, soon).await.unwrap_err();
+        assert_eq!((late.kind(), late.code()), (Kind::Timeout, "master.late"));
     }
 }

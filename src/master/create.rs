@@ -3,17 +3,18 @@
 //! The steps: one transaction takes the name and writes the record as `Creating`; each worker that
 //! gets a shard makes it, durably; the shard records are written; last the record becomes `Active`,
 //! and only then anybody uses it. When a step fails the collection is deleted again, by a tombstone,
-//! so that no worker keeps a shard that nobody knows.
+//! so that no worker keeps a shard that nobody knows. When the outcome of the last step is not known,
+//! etcd is asked: a collection that is active was made, and stands.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::collections::{CHANGE_TIMEOUT, CHUNK, Changed, Collections, Error};
+use super::collections::{CHANGE_TIMEOUT, CHUNK, Changed, Collections, Error, Found, Order};
 use crate::coordination::records::{
     CollectionRecord, CollectionState, IndexRecord, NameKind, NameRecord, ServiceRecord,
-    ServiceState, ShardRecord, ShardRecordState, encode,
+    ServiceState, ShardRecord, ShardRecordState, decode, encode,
 };
 use crate::coordination::{Change, Guard};
 use crate::fault::{Fault, Kind, chain};
@@ -27,6 +28,9 @@ use crate::vector::Distance;
 /// How long a worker may take to make one empty shard.
 const CREATE_SHARD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often taking back looks again when something came between: one step at most can.
+const TAKE_BACK_ATTEMPTS: usize = 3;
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct NewCollection {
@@ -34,7 +38,7 @@ pub(super) struct NewCollection {
     pub(super) dimensions: usize,
     pub(super) distance: Distance,
     pub(super) vector_name: Option<String>,
-    /// Absent: one for each worker.
+    /// Absent: what the master was told, else one for each worker.
     pub(super) shards: Option<u16>,
     pub(super) index: IndexRecord,
     pub(super) config: serde_json::Value,
@@ -42,11 +46,12 @@ pub(super) struct NewCollection {
 
 impl Collections {
     /// Makes a collection; when this answers, every shard of it is durable.
-    pub(super) async fn create(&self, term: Term, new: NewCollection) -> Result<Changed, Error> {
-        let _one_at_a_time = self.changing.lock().await;
-        self.check(&new).await?;
+    pub(super) async fn create(&self, order: Order, new: NewCollection) -> Result<Changed, Error> {
+        let _one_at_a_time = self.turn(order).await?;
+        let term = order.term;
+        self.check(term, &new).await?;
         let workers = self.workers();
-        let count = new.shards.unwrap_or_else(|| {
+        let count = new.shards.or(self.shards).unwrap_or_else(|| {
             u16::try_from(workers.len())
                 .unwrap_or(SHARDS_MAX)
                 .clamp(1, SHARDS_MAX)
@@ -75,19 +80,15 @@ impl Collections {
             },
             Err(error) => Err(error),
         };
-        match active {
-            Ok(revision) => {
-                tracing::info!(collection = %new.name, shards = count, "collection created");
-                Ok(Changed {
-                    changed: true,
-                    revision,
-                })
-            },
-            Err(error) => {
-                self.take_back(term, id).await;
-                Err(error)
-            },
-        }
+        let revision = match active {
+            Ok(revision) => revision,
+            Err(error) => self.take_back(term, id).await.ok_or(error)?,
+        };
+        tracing::info!(collection = %new.name, shards = count, "collection created");
+        Ok(Changed {
+            changed: true,
+            revision,
+        })
     }
 
     /// What is known of a collection that is being made.
@@ -129,7 +130,7 @@ impl Collections {
         }
     }
 
-    async fn check(&self, new: &NewCollection) -> Result<(), Error> {
+    async fn check(&self, term: Term, new: &NewCollection) -> Result<(), Error> {
         if new.dimensions == 0 || new.dimensions > DIMENSIONS_MAX {
             return Err(Error::Invalid(format!(
                 "a vector has 1 to {DIMENSIONS_MAX} dimensions"
@@ -148,7 +149,14 @@ impl Collections {
                 "a cluster has at most {COLLECTIONS_MAX} collections"
             )));
         }
-        if self.etcd.get(&self.keys.name(&new.name)).await?.is_some() {
+        let key = self.keys.name(&new.name);
+        let Some(taken) = self.etcd.get(&key).await? else {
+            return Ok(());
+        };
+        // What an earlier leader left half made or half deleted is not there for anybody.
+        let taken: NameRecord = decode(&taken.value)?;
+        self.go_on(term, taken.collection).await?;
+        if self.etcd.get(&key).await?.is_some() {
             return Err(Error::Exists(new.name.to_string()));
         }
         Ok(())
@@ -265,19 +273,87 @@ impl Collections {
         }
     }
 
-    /// Deletes what was made so far. What cannot be now is done by the next repair.
-    async fn take_back(&self, term: Term, id: CollectionId) {
-        let undone = match self.by_id(id).await {
-            Ok(Some(found)) => self
-                .begin_delete(term, found)
-                .await
-                .map(|_revision: Revision| ()),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = undone {
-            let kind = error.kind().as_str();
-            tracing::warn!(collection = %id, kind, error = chain(&error), "taking back waits");
+    /// Deletes what was made so far; what cannot be now is done by the next repair. When the
+    /// collection turns out to be active it stands, since others may have used it already: its
+    /// revision.
+    async fn take_back(&self, term: Term, id: CollectionId) -> Option<Revision> {
+        for _attempt in 0..TAKE_BACK_ATTEMPTS {
+            let undone = match self.by_id(id).await.map(after_failure) {
+                Ok(AfterFailure::Stands(revision)) => return Some(revision),
+                Ok(AfterFailure::Nothing) => return None,
+                Ok(AfterFailure::Delete(found)) => self.begin_delete(term, found).await,
+                Err(error) => Err(error),
+            };
+            match undone {
+                Ok(_deleted) => return None,
+                // The step whose outcome was not known may have come between.
+                Err(Error::Overtaken) => {},
+                Err(error) => {
+                    let kind = error.kind().as_str();
+                    tracing::warn!(collection = %id, kind, error = chain(&error), "taking back waits");
+                    return None;
+                },
+            }
         }
+        None
+    }
+}
+
+/// What a creation whose last step failed is to do about what etcd has of it.
+enum AfterFailure {
+    /// It succeeded after all, at the latest at this revision.
+    Stands(Revision),
+    /// Nobody uses it.
+    Delete(Found<CollectionRecord>),
+    /// It is gone, or somebody deletes it.
+    Nothing,
+}
+
+/// The record's id belongs to one attempt only, so a half made one is that attempt's own.
+fn after_failure(found: Option<Found<CollectionRecord>>) -> AfterFailure {
+    match found {
+        Some(found) => match found.value.state {
+            CollectionState::Active => AfterFailure::Stands(found.mod_revision),
+            CollectionState::Creating => AfterFailure::Delete(found),
+            CollectionState::Deleting => AfterFailure::Nothing,
+        },
+        None => AfterFailure::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(state: CollectionState) -> Option<Found<CollectionRecord>> {
+        let value = CollectionRecord {
+            v: 1,
+            id: CollectionId(uuid::Uuid::nil()),
+            name: CollectionName::parse("a").unwrap(),
+            dimensions: 2,
+            distance: Distance::Dot,
+            index: IndexRecord::default(),
+            payload_indexes: BTreeMap::new(),
+            config: serde_json::Value::Null,
+            vector_name: None,
+            state,
+            created_ms: 0,
+            shard_count: 1,
+        };
+        Some(Found {
+            value,
+            mod_revision: Revision(7),
+        })
+    }
+
+    #[test]
+    fn a_creation_that_took_place_is_never_taken_back() {
+        let active = after_failure(found(CollectionState::Active));
+        assert!(matches!(active, AfterFailure::Stands(Revision(7))));
+        let creating = after_failure(found(CollectionState::Creating));
+        assert!(matches!(creating, AfterFailure::Delete(_)));
+        let deleting = after_failure(found(CollectionState::Deleting));
+        assert!(matches!(deleting, AfterFailure::Nothing));
+        assert!(matches!(after_failure(None), AfterFailure::Nothing));
     }
 }

@@ -3,6 +3,8 @@
 //! Read from etcd at the moment of the question when etcd answers; what etcd does not know, the
 //! workers are asked. Who does not answer in time is reported as such: this never waits for the sick.
 
+mod jobs;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +13,12 @@ use futures::future::join_all;
 
 use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
+use crate::coordination::keys;
 use crate::coordination::mirror::Mirror;
 use crate::coordination::records::{
     CollectionState, NameKind, ServiceRecord, ServiceState, ShardRecord,
 };
-use crate::ids::{CollectionId, NodeId};
+use crate::ids::{CollectionId, NodeId, ShardId};
 use crate::router::Maps;
 use crate::rpc::{self, Channels, Request, convert, proto};
 use crate::security::Peer;
@@ -36,7 +39,7 @@ pub(super) struct State {
 }
 
 /// What a worker said of its shards, or that it did not.
-type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
+pub(super) type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
 
 impl State {
     pub(super) async fn gather(&self) -> proto::GetClusterStateResponse {
@@ -75,6 +78,8 @@ impl State {
         let reports = self.ask_workers().await;
         let processes = self.processes(&reports);
         let collections = self.collections(&reports, &mut jobs);
+        jobs.extend(self.without_record(&reports));
+        jobs.extend(self.mirrors());
         proto::GetClusterStateResponse {
             cluster_uid: self.cluster_uid.to_string(),
             revision: self.maps.shards.revision().0,
@@ -86,7 +91,8 @@ impl State {
         }
     }
 
-    async fn ask_workers(&self) -> Reports {
+    /// What each registered worker says of its shards.
+    pub(super) async fn ask_workers(&self) -> Reports {
         let workers = self.maps.workers.view();
         let calls = workers.iter().map(|(_key, held)| async {
             (
@@ -124,8 +130,9 @@ impl State {
                 let record = &held.value;
                 let health = match reports.get(&record.node) {
                     Some(Err(problem)) => problem.clone(),
-                    Some(Ok(shards)) => worker_health(shards),
-                    None => "ok".to_owned(),
+                    Some(Ok(shards)) => jobs::worker_health(shards),
+                    // Of the others it is known that their lease lives, and no more.
+                    None => "registered".to_owned(),
                 };
                 proto::ProcessState {
                     node: record.node.to_string(),
@@ -148,12 +155,12 @@ impl State {
     fn collections(
         &self,
         reports: &Reports,
-        jobs: &mut Vec<String>,
+        told: &mut Vec<String>,
     ) -> Vec<proto::CollectionState> {
         let mut aliases: HashMap<CollectionId, Vec<String>> = HashMap::new();
         for (suffix, held) in self.maps.names.view().iter() {
             if held.value.kind == NameKind::Alias {
-                let alias = crate::coordination::keys::name_of_suffix(suffix);
+                let alias = keys::name_of_suffix(suffix);
                 aliases
                     .entry(held.value.collection)
                     .or_default()
@@ -169,17 +176,16 @@ impl State {
                 CollectionState::Deleting => "deleting",
             };
             if record.state != CollectionState::Active {
-                jobs.push(format!("{state} collection `{}`", record.name));
+                told.push(format!("{state} collection `{}`", record.name));
             }
             let shards = self.maps.shards(record.id).into_iter().map(|shard| {
                 let report = report(reports, record.id, shard.number, &shard.record);
-                let told = describe(
+                told.extend(jobs::of_shard(
                     &record.name.to_string(),
                     shard.number,
                     &shard.worker,
                     &report,
-                );
-                jobs.extend(told);
+                ));
                 proto::ShardState {
                     number: u32::from(shard.number),
                     worker: shard.worker,
@@ -200,6 +206,73 @@ impl State {
         collections.sort_by(|a, b| a.name.cmp(&b.name));
         collections
     }
+
+    /// What the workers have that no record gives them: after etcd has lost records, all that is
+    /// left of a collection.
+    fn without_record(&self, reports: &Reports) -> Vec<String> {
+        let workers = self.maps.workers.view();
+        let of_worker = workers.iter().filter_map(|(_key, held)| {
+            let shards = reports.get(&held.value.node)?.as_ref().ok()?;
+            let lost = shards.iter().filter_map(|report| {
+                let id = convert::collection_from_wire(&report.collection).ok()?;
+                let number = u16::try_from(report.shard).ok()?;
+                let lost =
+                    report.state != "deleting" && !self.is_given(held.value.node, id, number);
+                lost.then(|| (id.to_string(), report.shard))
+            });
+            jobs::without_record(&held.value.name, lost.collect())
+        });
+        of_worker.collect()
+    }
+
+    /// Whether a record gives a shard to a worker, or is about to.
+    fn is_given(&self, node: NodeId, id: CollectionId, number: u16) -> bool {
+        let shards = self.maps.shards.view();
+        let shard = ShardId {
+            collection: id,
+            number,
+        };
+        if let Some(held) = shards.get(&keys::shard_suffix(shard)) {
+            return held.value.replicas.contains(&node);
+        }
+        // While a collection is made or removed its data is there without a record.
+        let collection = self.maps.collection(id);
+        collection.is_some_and(|found| found.record.state != CollectionState::Active)
+    }
+
+    fn mirrors(&self) -> Vec<String> {
+        let Maps {
+            collections,
+            names,
+            shards,
+            workers,
+        } = &self.maps;
+        [
+            (
+                "collections",
+                collections.condition(),
+                collections.unreadable(),
+            ),
+            ("names", names.condition(), names.unreadable()),
+            ("shards", shards.condition(), shards.unreadable()),
+            ("workers", workers.condition(), workers.unreadable()),
+            (
+                "masters",
+                self.masters.condition(),
+                self.masters.unreadable(),
+            ),
+            (
+                "gateways",
+                self.gateways.condition(),
+                self.gateways.unreadable(),
+            ),
+        ]
+        .into_iter()
+        .flat_map(|(records, condition, unreadable)| {
+            jobs::of_mirror(records, condition, unreadable)
+        })
+        .collect()
+    }
 }
 
 fn service_state(state: ServiceState) -> &'static str {
@@ -207,18 +280,6 @@ fn service_state(state: ServiceState) -> &'static str {
         ServiceState::Starting => "starting",
         ServiceState::Serving => "serving",
         ServiceState::Draining => "draining",
-    }
-}
-
-fn worker_health(shards: &[proto::ShardReport]) -> String {
-    let broken = shards
-        .iter()
-        .filter(|shard| matches!(&*shard.state, "failed" | "missing"))
-        .count();
-    if broken == 0 {
-        "ok".to_owned()
-    } else {
-        format!("{broken} shards do not serve")
     }
 }
 
@@ -245,27 +306,5 @@ fn report(
             .find(|shard| shard.collection == wire && shard.shard == u32::from(number))
             .cloned()
             .unwrap_or_else(|| silent("missing", "its worker does not have it".to_owned())),
-    }
-}
-
-/// What is under way or wrong with a shard, if anything.
-fn describe(
-    collection: &str,
-    number: u16,
-    worker: &str,
-    report: &proto::ShardReport,
-) -> Option<String> {
-    let shard = format!("shard {number} of `{collection}`");
-    match (&*report.state, &*report.index_state) {
-        ("serving" | "closed", "building") => Some(format!(
-            "{shard}: building its index on {worker} {}",
-            report.note
-        )),
-        ("serving" | "closed", "failed") => Some(format!(
-            "{shard}: its index was not built on {worker}: {}",
-            report.note
-        )),
-        ("serving" | "closed", _) => None,
-        (state, _) => Some(format!("{shard} is {state} on {worker}: {}", report.note)),
     }
 }

@@ -34,7 +34,7 @@ pub struct NewCollection {
     pub name: CollectionName,
     /// Its vectors.
     pub shape: Shape,
-    /// How many shards; absent: one for each worker.
+    /// How many shards; absent: what the cluster was told, else one for each worker.
     pub shards: Option<u16>,
     /// Its index.
     pub index: IndexChoice,

@@ -6,7 +6,7 @@ use std::str::Chars;
 
 use serde_json::{Map, Value};
 
-use crate::limits::FIELD_BYTES_MAX;
+use crate::limits::{FIELD_BYTES_MAX, PATH_STEPS_MAX};
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,8 +28,14 @@ pub struct FieldPath {
 
 /// A text that is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a path into a payload")]
-pub struct NoPath(String);
+pub enum NoPath {
+    /// It spells none.
+    #[error("{0:?} is not a path into a payload")]
+    Malformed(String),
+    /// It has too many steps.
+    #[error("{0:?} is not a path into a payload: it has more than {PATH_STEPS_MAX} steps")]
+    Long(String),
+}
 
 impl FieldPath {
     /// The path that a text spells.
@@ -37,7 +43,8 @@ impl FieldPath {
     /// # Errors
     /// [`NoPath`].
     pub fn parse(text: &str) -> Result<Self, NoPath> {
-        let wrong = || NoPath(text.chars().take(64).collect());
+        let shown = || text.chars().take(64).collect();
+        let wrong = || NoPath::Malformed(shown());
         if text.is_empty() || text.len() > FIELD_BYTES_MAX {
             return Err(wrong());
         }
@@ -47,6 +54,9 @@ impl FieldPath {
             steps.push(Step::Key(key(&mut rest).ok_or_else(wrong)?));
             while rest.next_if_eq(&'[').is_some() {
                 steps.push(element(&mut rest).ok_or_else(wrong)?);
+            }
+            if steps.len() > PATH_STEPS_MAX {
+                return Err(NoPath::Long(shown()));
             }
             match rest.next() {
                 None => {
@@ -236,6 +246,18 @@ mod tests {
             "", ".", "a.", ".a", "a..b", "a[", "a[x]", "a]", "[]", "\"a", "a\"b\"", "\"\"",
         ] {
             assert!(FieldPath::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_a_bounded_number_of_steps() {
+        let keys = |count: usize| vec!["a"; count].join(".");
+        assert!(FieldPath::parse(&keys(PATH_STEPS_MAX)).is_ok());
+        for long in [keys(PATH_STEPS_MAX + 1), format!("a{}", "[0]".repeat(300))] {
+            assert!(
+                matches!(FieldPath::parse(&long), Err(NoPath::Long(_))),
+                "{long}"
+            );
         }
     }
 

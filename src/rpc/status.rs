@@ -53,7 +53,7 @@ pub fn to_status(fault: &dyn Fault) -> Status {
         Kind::PermissionDenied => Code::PermissionDenied,
         Kind::Unavailable => Code::Unavailable,
         Kind::Timeout => Code::DeadlineExceeded,
-        Kind::Exhausted => Code::ResourceExhausted,
+        Kind::Exhausted | Kind::NoRoom => Code::ResourceExhausted,
         Kind::UnknownOutcome => Code::Aborted,
         Kind::Corrupt => Code::DataLoss,
         Kind::Unimplemented => Code::Unimplemented,
@@ -129,6 +129,7 @@ fn parse(text: &str) -> Option<Kind> {
         Kind::Unavailable,
         Kind::Timeout,
         Kind::Exhausted,
+        Kind::NoRoom,
         Kind::UnknownOutcome,
         Kind::Corrupt,
         Kind::Unimplemented,
@@ -144,6 +145,10 @@ mod tests {
 
     #[test]
     fn a_fault_arrives_as_it_was_sent() {
+        for kind in [Kind::Exhausted, Kind::NoRoom] {
+            let sent = Error::new(kind, "shard.full", "no room: the disk");
+            assert_eq!(from_status(&to_status(&sent), true).kind(), kind);
+        }
         let sent = Error::new(Kind::Conflict, "shard.epoch", "epoch 3 is over");
         let got = from_status(&to_status(&sent), true);
         assert_eq!(

@@ -347,7 +347,7 @@ fn the_map_grows_under_load_up_to_its_bound() {
             Err(error) => break error,
         }
     };
-    assert_eq!((full.kind(), full.code()), (Kind::Exhausted, "store.full"));
+    assert_eq!((full.kind(), full.code()), (Kind::NoRoom, "store.full"));
     assert!(written > 200, "{written}");
     assert_eq!(shard.stats().points, written);
     // What is there can be read and removed, and then there is room again.

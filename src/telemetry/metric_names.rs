@@ -64,11 +64,13 @@ pub enum Count {
     },
     /// Sessions with etcd that were lost.
     CoordinationSessionsLost,
+    /// Records of etcd that did not parse.
+    CoordinationRecordsUnreadable,
 }
 
 impl Count {
     /// One of each, for what must know them all.
-    pub(super) const EACH: [Self; 5] = [
+    pub(super) const EACH: [Self; 6] = [
         Self::GatewayRequests {
             operation: "",
             outcome: Outcome::Done,
@@ -82,6 +84,7 @@ impl Count {
             outcome: Outcome::Done,
         },
         Self::CoordinationSessionsLost,
+        Self::CoordinationRecordsUnreadable,
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -106,6 +109,10 @@ impl Count {
                 "vectorsphere_coordination_sessions_lost",
                 "Sessions with etcd lost",
             ),
+            Self::CoordinationRecordsUnreadable => description(
+                "vectorsphere_coordination_records_unreadable",
+                "Records of etcd that did not parse, each time they were met",
+            ),
         }
     }
 
@@ -116,7 +123,9 @@ impl Count {
                 vec![("operation", operation), ("outcome", outcome.as_str())]
             },
             Self::WorkerIndexBuilds { outcome } => vec![("outcome", outcome.as_str())],
-            Self::WorkerPointsWritten | Self::CoordinationSessionsLost => Vec::new(),
+            Self::WorkerPointsWritten
+            | Self::CoordinationSessionsLost
+            | Self::CoordinationRecordsUnreadable => Vec::new(),
         }
     }
 }
@@ -130,16 +139,28 @@ pub enum Level {
     WorkerShards,
     /// Shards that are open.
     WorkerShardsOpen,
+    /// Shards that stopped or could not be opened.
+    WorkerShardsFailed,
+    /// Shards whose record names this worker, and whose data is not here.
+    WorkerShardsMissing,
+    /// Shards whose data is here, and that no record names.
+    WorkerShardsOrphan,
     /// The term in which this master leads; 0 while it does not.
     MasterTerm,
+    /// Mirrors of etcd that may be behind it.
+    CoordinationMirrorsStale,
 }
 
 impl Level {
-    pub(super) const EACH: [Self; 4] = [
+    pub(super) const EACH: [Self; 8] = [
         Self::ProcessReady,
         Self::WorkerShards,
         Self::WorkerShardsOpen,
+        Self::WorkerShardsFailed,
+        Self::WorkerShardsMissing,
+        Self::WorkerShardsOrphan,
         Self::MasterTerm,
+        Self::CoordinationMirrorsStale,
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -155,6 +176,22 @@ impl Level {
             Self::WorkerShardsOpen => {
                 description("vectorsphere_worker_shards_open", "Shards that are open")
             },
+            Self::WorkerShardsFailed => description(
+                "vectorsphere_worker_shards_failed",
+                "Shards that stopped or could not be opened",
+            ),
+            Self::WorkerShardsMissing => description(
+                "vectorsphere_worker_shards_missing",
+                "Shards whose record names this worker and whose data is not on its disk",
+            ),
+            Self::WorkerShardsOrphan => description(
+                "vectorsphere_worker_shards_orphan",
+                "Shards whose data is on this worker's disk and that no record names",
+            ),
+            Self::CoordinationMirrorsStale => description(
+                "vectorsphere_coordination_mirrors_stale",
+                "Mirrors of etcd that may be behind it",
+            ),
             Self::MasterTerm => description(
                 "vectorsphere_master_term",
                 "The term in which this master leads, 0 while it does not",

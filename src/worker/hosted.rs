@@ -13,8 +13,9 @@ use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::Epoch;
 use crate::index::due::{Built, Shard as Facts, Wish};
-use crate::index::{self, Identity, Kind, Open, Recipe};
-use crate::query::Operation;
+use crate::index::{self, ArroyParameters, Identity, Kind, Open, Recipe};
+use crate::query::index::Wanted;
+use crate::query::{IndexChoice, Operation};
 use crate::store::{self, ShardIdentity};
 
 /// What the index of a shard is doing.
@@ -327,16 +328,21 @@ impl Hosted {
     }
 }
 
-/// What a collection asks for. Masters refuse unknown kinds, so one that is unknown here was made by
-/// a newer program: then this one chooses.
+/// What a collection asks for. Masters refuse what cannot be obeyed, so a record with that was made
+/// by another version of the program: then this one chooses.
 fn wish(collection: &CollectionRecord) -> Wish {
-    let kind = collection
-        .index
-        .algorithm
-        .as_deref()
-        .map(str::to_ascii_lowercase);
-    match kind.as_deref().and_then(Kind::parse) {
-        None => Wish::Automatic,
-        Some(kind) => kind.recipe().map_or(Wish::Flat, Wish::Built),
+    let choice = IndexChoice {
+        algorithm: collection.index.algorithm.clone(),
+        parameters: collection.index.parameters.clone(),
+    };
+    match choice.wanted() {
+        Ok(Wanted::Automatic) => Wish::Automatic,
+        Ok(Wanted::Flat) => Wish::Flat,
+        Ok(Wanted::Trees(wanted)) => Wish::Built(Recipe::Arroy(ArroyParameters::of(wanted))),
+        Err(error) => {
+            let (id, error) = (collection.id, error.to_string());
+            tracing::warn!(collection = %id, error, "an index that is not known is asked for");
+            Wish::Automatic
+        },
     }
 }

@@ -15,11 +15,23 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long it may take to count what payload indexes know.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How much a report tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// How each shard is.
+    States,
+    /// And how many points each payload index knows, which takes reading.
+    Counts,
+}
+
 /// A report of every shard on the disk, and of those that should be.
 ///
 /// # Errors
 /// [`Error::Broken`].
-pub(super) async fn gather(host: &Arc<Host>) -> Result<Vec<proto::ShardReport>, Error> {
+pub(super) async fn gather(
+    host: &Arc<Host>,
+    depth: Depth,
+) -> Result<Vec<proto::ShardReport>, Error> {
     let mut reports = Vec::new();
     let places = host.all_places();
     for (shard, place) in &places {
@@ -31,6 +43,9 @@ pub(super) async fn gather(host: &Arc<Host>) -> Result<Vec<proto::ShardReport>, 
                 let (clock, deadline) = (Arc::clone(&host.clock), host.clock.now() + COUNT_TIMEOUT);
                 let describing = move || {
                     let mut report = remember(shard, &place, &hosted);
+                    if depth == Depth::States {
+                        return report;
+                    }
                     let counted = hosted.store.snapshot();
                     let counted = counted.and_then(|s| s.until(clock, deadline).payload_indexes());
                     report.payload_indexes = counted.unwrap_or_default().into_iter().collect();
@@ -42,7 +57,11 @@ pub(super) async fn gather(host: &Arc<Host>) -> Result<Vec<proto::ShardReport>, 
             None => closed(host, *shard, place),
         };
         let suffix = keys::shard_suffix(*shard);
-        if host.shards.view().get(&suffix).is_none() {
+        let collection = shard.collection.to_string();
+        if host.tombstones.view().get(&collection).is_some() {
+            report.state = "deleting".to_owned();
+            report.note = "its collection is deleted".to_owned();
+        } else if host.shards.view().get(&suffix).is_none() {
             report.state = "orphan".to_owned();
             report.note = "no record names it; it is kept".to_owned();
         }

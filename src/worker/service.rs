@@ -277,7 +277,7 @@ impl ShardService for Service {
         &self,
         _request: Request<proto::ShardsRequest>,
     ) -> Result<Response<proto::ShardsResponse>, Status> {
-        let shards = reports::gather(&self.host).await;
+        let shards = reports::gather(&self.host, reports::Depth::Counts).await;
         let shards = shards.map_err(|error| status(&error))?;
         Ok(Response::new(proto::ShardsResponse { shards }))
     }

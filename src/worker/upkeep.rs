@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Error;
 use super::host::Host;
 use super::hosted::Hosted;
+use super::reports::{self, Depth};
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::ShardId;
@@ -25,7 +26,7 @@ pub(super) async fn run(host: Arc<Host>) {
         gone.borrow_and_update();
         changed.borrow_and_update();
         bury(&host).await;
-        count(&host);
+        count(&host).await;
         for (shard, place) in host.all_places() {
             let open = place
                 .hosted
@@ -47,8 +48,8 @@ pub(super) async fn run(host: Arc<Host>) {
     }
 }
 
-/// Tells how many shards there are, and how many of them are open.
-fn count(host: &Host) {
+/// Tells how many shards there are, how many of them are open, and how many do not serve.
+async fn count(host: &Arc<Host>) {
     let places = host.all_places();
     let open = places
         .iter()
@@ -58,6 +59,17 @@ fn count(host: &Host) {
     host.metrics.level(Level::WorkerShardsOpen).set(open);
     let all = number(places.len());
     host.metrics.level(Level::WorkerShards).set(all);
+    let Ok(reports) = reports::gather(host, Depth::States).await else {
+        return;
+    };
+    for (state, level) in [
+        ("failed", Level::WorkerShardsFailed),
+        ("missing", Level::WorkerShardsMissing),
+        ("orphan", Level::WorkerShardsOrphan),
+    ] {
+        let of_state = reports.iter().filter(|report| report.state == state);
+        host.metrics.level(level).set(number(of_state.count()));
+    }
 }
 
 async fn bury(host: &Host) {

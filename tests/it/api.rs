@@ -6,6 +6,7 @@
 //! are written.
 
 mod answers;
+mod depth;
 mod double;
 mod failures;
 mod gate;

@@ -9,4 +9,6 @@ mod dev;
 mod durability;
 mod failover;
 mod kill;
+mod lost_records;
+mod obeyed;
 mod spine;

@@ -233,7 +233,7 @@ fn fate_of_status(status: &Status) -> Fate {
         // Checked before the request enters the log.
         Code::ResourceExhausted if text == "etcdserver: too many requests" => Fate::NotDone,
         Code::ResourceExhausted if text.contains("database space exceeded") => {
-            Fate::Refused(Kind::Exhausted)
+            Fate::Refused(Kind::NoRoom)
         },
         Code::NotFound if text.contains("requested lease not found") => Fate::LeaseGone,
         Code::OutOfRange if text.contains("has been compacted") => Fate::Compacted,
@@ -323,7 +323,7 @@ mod tests {
         }
         let text = "etcdserver: mvcc: database space exceeded";
         let full = of(Code::ResourceExhausted, text);
-        assert_eq!(full, Fate::Refused(Kind::Exhausted));
+        assert_eq!(full, Fate::Refused(Kind::NoRoom));
     }
 
     #[test]

@@ -37,12 +37,18 @@ pub struct Tls {
 
     /// How long a certificate is valid, in hours and minutes.
     #[serde(default = "defaults::certificate_duration")]
-    #[schemars(regex(pattern = r"^([0-9]+h)?([0-9]+m)?$"), length(min = 2, max = 16))]
+    #[schemars(
+        regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,8}m)?$"),
+        length(min = 2, max = 16)
+    )]
     pub duration: String,
 
     /// How long before its end a certificate is renewed, in hours and minutes.
     #[serde(default = "defaults::certificate_renew_before")]
-    #[schemars(regex(pattern = r"^([0-9]+h)?([0-9]+m)?$"), length(min = 2, max = 16))]
+    #[schemars(
+        regex(pattern = r"^([0-9]{1,6}h)?([0-9]{1,8}m)?$"),
+        length(min = 2, max = 16)
+    )]
     pub renew_before: String,
 
     /// Client certificates on the gateway. Between components certificates are always checked.

@@ -11,6 +11,7 @@ use super::call::Call;
 use super::input::{List, from_json};
 use crate::gateway::Error;
 use crate::ids::CollectionName;
+use crate::limits::ALIAS_ACTIONS_MAX;
 use crate::query::{Alias, AliasAction};
 
 /// `GET /aliases`
@@ -21,7 +22,7 @@ pub(super) async fn all(api: Arc<Api>, _call: Call) -> Result<Answer, Error> {
 /// `GET /collections/{collection}/aliases`
 pub(super) async fn of_collection(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let named = call.collection()?;
-    api.cluster.shape(&named)?;
+    api.cluster.shape(&named, call.deadline()).await?;
     let mut aliases = api.cluster.aliases()?;
     let found = aliases.iter().find(|alias| alias.alias == named);
     let own = found.map_or(named, |alias| alias.collection.clone());
@@ -41,7 +42,7 @@ fn list(aliases: &[Alias]) -> Result<Answer, Error> {
 
 #[derive(Deserialize)]
 struct UpdateBody {
-    actions: List<ActionBody>,
+    actions: List<ActionBody, ALIAS_ACTIONS_MAX>,
 }
 
 #[derive(Deserialize)]

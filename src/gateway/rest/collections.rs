@@ -34,7 +34,11 @@ pub(super) async fn get(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
 
 /// `GET /collections/{collection}/exists`
 pub(super) async fn exists(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
-    let exists = match api.cluster.shape(&call.collection()?) {
+    let exists = match api
+        .cluster
+        .shape(&call.collection()?, call.deadline())
+        .await
+    {
         Ok(_shape) => true,
         Err(error) if error.kind() == Kind::NotFound => false,
         Err(error) => return Err(error),
@@ -46,9 +50,6 @@ pub(super) async fn exists(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
 pub(super) async fn create(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let name = call.collection()?;
     let draft = call.parse(&api, config::create).await?;
-    if api.cluster.shape(&name).is_ok() {
-        return Err(Error::CollectionExists(name.to_string()));
-    }
     let new = NewCollection {
         name,
         shape: draft.shape,
@@ -63,7 +64,7 @@ pub(super) async fn create(api: Arc<Api>, mut call: Call) -> Result<Answer, Erro
 /// `PATCH /collections/{collection}`
 pub(super) async fn update(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let change = call
         .parse(&api, move |bytes| config::change(bytes, &shape))
         .await?;
@@ -94,7 +95,7 @@ struct IndexBody {
 /// `PUT /collections/{collection}/index`
 pub(super) async fn create_index(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    api.cluster.shape(&collection)?;
+    api.cluster.shape(&collection, call.deadline()).await?;
     let (field, schema) = call
         .parse(&api, |bytes| {
             let body: IndexBody = from_json(bytes)?;
@@ -114,7 +115,7 @@ pub(super) async fn create_index(api: Arc<Api>, mut call: Call) -> Result<Answer
 /// `DELETE /collections/{collection}/index/{field}`
 pub(super) async fn delete_index(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    api.cluster.shape(&collection)?;
+    api.cluster.shape(&collection, call.deadline()).await?;
     let field = call.parameter("field");
     let path = FieldPath::parse(field).map_err(|error| Error::Wrong(error.to_string()))?;
     let options = call.write_options();

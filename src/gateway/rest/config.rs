@@ -11,9 +11,9 @@ mod show;
 use serde_json::{Map, Value};
 
 use super::input::vector::check_name;
-use super::input::{Tree, from_json};
+use super::input::{Tree, compact, from_json};
 use crate::gateway::Error;
-use crate::limits::{DIMENSIONS_MAX, NAME_CHARS_MAX, SHARDS_MAX};
+use crate::limits::{DIMENSIONS_MAX, KEPT_DEPTH_MAX, NAME_CHARS_MAX, SHARDS_MAX};
 use crate::query::{IndexChoice, Shape};
 use crate::vector::Distance;
 
@@ -23,9 +23,6 @@ type Members = Map<String, Value>;
 
 /// Bytes of the settings of one collection: they are part of a small record.
 const CONFIG_BYTES_MAX: usize = 32 * 1024;
-
-/// Kinds of index that can be asked for.
-const ALGORITHMS: [&str; 3] = ["arroy", "flat", "graph"];
 
 /// Parameters of an index.
 const PARAMETERS_MAX: usize = 32;
@@ -106,7 +103,9 @@ pub(super) fn index_schema(schema: Option<Tree>) -> Result<Value, Error> {
         },
         _ => return Err(wrong("field_schema", "a kind of payload index")),
     }
-    if schema.to_string().len() > CONFIG_BYTES_MAX {
+    let text = schema.to_string();
+    shallow("field_schema is", &text)?;
+    if text.len() > CONFIG_BYTES_MAX {
         return Err(wrong("field_schema", "so large"));
     }
     Ok(schema)
@@ -238,13 +237,25 @@ fn sections(body: &Members) -> Result<Members, Error> {
 }
 
 fn bounded(config: Members) -> Result<Members, Error> {
-    if Value::Object(config.clone()).to_string().len() > CONFIG_BYTES_MAX {
+    let text = Value::Object(config.clone()).to_string();
+    shallow("settings are", &text)?;
+    if text.len() > CONFIG_BYTES_MAX {
         let most = CONFIG_BYTES_MAX;
         return Err(Error::Wrong(format!(
             "settings are larger than {most} bytes"
         )));
     }
     Ok(config)
+}
+
+/// Refuses what is nested so deep that, kept in a record, nobody could read it back.
+fn shallow(what: &str, text: &str) -> Result<(), Error> {
+    match compact::compact(text, KEPT_DEPTH_MAX) {
+        Err(compact::Problem::Depth(most)) => {
+            Err(Error::Wrong(format!("{what} nested deeper than {most}")))
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what is not built, by name.
@@ -379,11 +390,7 @@ fn index_choice(own: Option<&Value>) -> Result<IndexChoice, Error> {
     for (name, value) in index {
         match (name.as_str(), value) {
             ("algorithm", Value::String(word)) => {
-                let word = word.to_lowercase();
-                if !ALGORITHMS.contains(&word.as_str()) {
-                    return Err(wrong("algorithm", "one of arroy, flat, graph"));
-                }
-                choice.algorithm = Some(word);
+                choice.algorithm = Some(word.to_ascii_lowercase());
             },
             ("parameters", Value::Object(parameters)) if parameters.len() <= PARAMETERS_MAX => {
                 for (name, value) in parameters {
@@ -396,6 +403,7 @@ fn index_choice(own: Option<&Value>) -> Result<IndexChoice, Error> {
             _ => return Err(wrong(&name, "known in vectorsphere.index")),
         }
     }
+    choice.wanted()?;
     Ok(choice)
 }
 

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::gateway::Error;
 use crate::ids::PointId;
-use crate::limits::BATCH_POINTS_MAX;
+use crate::limits::{BATCH_POINTS_MAX, JSON_DEPTH_MAX, PATHS_MAX};
 use crate::query::{FieldPath, Filter, PayloadSelector, Selection, Shape};
 
 /// Bytes of what becomes a tree: a tree takes up to twenty times its text.
@@ -105,27 +105,26 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// A list of at most [`BATCH_POINTS_MAX`] elements.
+/// A list of at most so many elements; it is counted while it is read.
 #[derive(Debug)]
-pub(super) struct List<T>(pub(super) Vec<T>);
+pub(super) struct List<T, const MOST: usize = BATCH_POINTS_MAX>(pub(super) Vec<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T>(PhantomData<T>);
+        struct Elements<T, const MOST: usize>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
-            type Value = List<T>;
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Elements<T, MOST> {
+            type Value = List<T, MOST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T, MOST>, A::Error> {
                 let mut elements = Vec::new();
                 while let Some(element) = seq.next_element()? {
-                    if elements.len() == BATCH_POINTS_MAX {
-                        let most = BATCH_POINTS_MAX;
-                        return Err(A::Error::custom(format!("more than {most} elements")));
+                    if elements.len() == MOST {
+                        return Err(A::Error::custom(format!("more than {MOST} elements")));
                     }
                     elements.push(element);
                 }
@@ -133,7 +132,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
             }
         }
 
-        deserializer.deserialize_seq(Elements(PhantomData))
+        deserializer.deserialize_seq(Elements::<T, MOST>(PhantomData))
     }
 }
 
@@ -211,7 +210,7 @@ impl<'de> Deserialize<'de> for Tree {
                 "a part is larger than {most} bytes"
             )));
         }
-        compact::compact(raw).map_err(D::Error::custom)?;
+        compact::compact(raw, JSON_DEPTH_MAX).map_err(D::Error::custom)?;
         serde_json::from_str(raw)
             .map(Self)
             .map_err(D::Error::custom)
@@ -240,8 +239,11 @@ pub(super) fn selection(
 
 /// Paths of a list of texts; what is no text is no path.
 pub(super) fn paths<'a>(
-    texts: impl Iterator<Item = Option<&'a str>>,
+    texts: impl ExactSizeIterator<Item = Option<&'a str>>,
 ) -> Result<Vec<FieldPath>, Error> {
+    if texts.len() > PATHS_MAX {
+        return Err(Error::Body(format!("more than {PATHS_MAX} payload keys")));
+    }
     texts
         .map(|text| match text {
             Some(text) => Ok(FieldPath::parse(text)?),

@@ -16,13 +16,13 @@ use super::answer::{Answer, Writer};
 use super::call::Call;
 use super::input::vector::{Input, check_name, numbers};
 use super::input::{
-    Asked, Tree, filter, from_json, no_id, not_built, payload_selector, vector_selector,
+    Asked, List, Tree, filter, from_json, no_id, not_built, payload_selector, vector_selector,
 };
 use super::read::limit;
 use crate::clock::Moment;
 use crate::gateway::{Error, Retrieve};
 use crate::ids::{CollectionName, PointId};
-use crate::limits::{ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX};
+use crate::limits::{ANSWER_POINTS_MAX, BATCH_ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX};
 use crate::query::{PayloadSelector, ScoredPoint, Scroll, Search, Shape};
 
 /// What points are to be near to.
@@ -63,7 +63,7 @@ struct ParamsBody {
 
 #[derive(Deserialize)]
 struct BatchBody {
-    searches: Vec<QueryBody>,
+    searches: List<QueryBody, BATCH_SEARCHES_MAX>,
 }
 
 /// A query whose vector is there or is to be looked up, or a walk.
@@ -75,10 +75,22 @@ enum Asks {
     Walk(Scroll, usize),
 }
 
+impl Asks {
+    /// Points that have to be found for its answer.
+    const fn points(&self) -> usize {
+        match self {
+            Self::Search(search) | Self::SearchNearPoint(search, _) => {
+                search.limit.saturating_add(search.offset)
+            },
+            Self::Walk(walk, _) => walk.limit,
+        }
+    }
+}
+
 /// `POST /collections/{collection}/points/query`
 pub(super) async fn one(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let asks = call
         .parse(&api, move |bytes| Ok(vec![asks(from_json(bytes)?, &of)?]))
@@ -93,7 +105,7 @@ pub(super) async fn one(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> 
 /// `POST /collections/{collection}/points/query/batch`
 pub(super) async fn batch(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let asks = call
         .parse(&api, move |bytes| batch_body(bytes, &of))
@@ -115,15 +127,14 @@ fn write_points(result: &mut Writer, points: &[ScoredPoint], shape: &Shape) -> R
 
 fn batch_body(bytes: &[u8], shape: &Shape) -> Result<Vec<Asks>, Error> {
     let body: BatchBody = from_json(bytes)?;
-    let count = body.searches.len();
-    if count > BATCH_SEARCHES_MAX {
-        let must = format!("{BATCH_SEARCHES_MAX} or fewer");
-        return Err(Error::out_of_range("searches", count, &must));
+    let asks = body.searches.0.into_iter().map(|body| asks(body, shape));
+    let asks = asks.collect::<Result<Vec<Asks>, Error>>()?;
+    let points: usize = asks.iter().map(Asks::points).sum();
+    if points > BATCH_ANSWER_POINTS_MAX {
+        let must = format!("{BATCH_ANSWER_POINTS_MAX} or smaller, all limits and offsets together");
+        return Err(Error::out_of_range("searches", points, &must));
     }
-    body.searches
-        .into_iter()
-        .map(|body| asks(body, shape))
-        .collect()
+    Ok(asks)
 }
 
 fn asks(body: QueryBody, shape: &Shape) -> Result<Asks, Error> {

@@ -21,7 +21,7 @@ pub(super) const LIMIT_DEFAULT: u64 = 10;
 /// `GET /collections/{collection}/points/{id}`
 pub(super) async fn get(api: Arc<Api>, call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let id = Id::from_path(call.parameter("id"))?;
     let what = Retrieve {
         ids: vec![id],
@@ -50,7 +50,7 @@ struct RetrieveBody {
 /// `POST /collections/{collection}/points`
 pub(super) async fn retrieve(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let what = call
         .parse(&api, move |bytes| retrieve_body(bytes, &of))
@@ -90,7 +90,7 @@ struct ScrollBody {
 /// `POST /collections/{collection}/points/scroll`
 pub(super) async fn scroll(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let of = shape.clone();
     let what = call
         .parse(&api, move |bytes| scroll_body(bytes, &of))
@@ -152,7 +152,7 @@ struct CountBody {
 /// `POST /collections/{collection}/points/count`
 pub(super) async fn count(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    api.cluster.shape(&collection)?;
+    api.cluster.shape(&collection, call.deadline()).await?;
     let filter = call.parse(&api, count_body).await?;
     let count = api
         .cluster

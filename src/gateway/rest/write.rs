@@ -12,6 +12,7 @@ use super::call::Call;
 use super::input::vector::{Column, Input};
 use super::input::{Asked, Id, List, Tree, compact, from_json, not_built, paths, selection};
 use crate::gateway::Error;
+use crate::limits::{KEPT_DEPTH_MAX, PATHS_MAX};
 use crate::query::{FieldPath, Operation, PointInput, Shape};
 
 #[derive(Deserialize)]
@@ -46,7 +47,7 @@ struct BatchBody<'a> {
 /// `PUT /collections/{collection}/points`
 pub(super) async fn upsert(api: Arc<Api>, mut call: Call) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    let shape = api.cluster.shape(&collection)?;
+    let shape = api.cluster.shape(&collection, call.deadline()).await?;
     let points = call.parse(&api, move |bytes| points(bytes, &shape)).await?;
     let operation = Operation::Upsert(points);
     let options = call.write_options();
@@ -124,7 +125,7 @@ fn object(raw: &RawValue) -> Result<Vec<u8>, Error> {
     if !raw.get().starts_with('{') {
         return Err(Error::Body("a payload is an object".to_owned()));
     }
-    compact::compact(raw.get()).map_err(|problem| Error::Body(problem.to_string()))
+    compact::compact(raw.get(), KEPT_DEPTH_MAX).map_err(|problem| Error::Body(problem.to_string()))
 }
 
 #[derive(Deserialize)]
@@ -201,7 +202,7 @@ pub(super) async fn overwrite_payload(api: Arc<Api>, call: Call) -> Result<Answe
 
 #[derive(Deserialize)]
 struct DeletePayloadBody {
-    keys: List<String>,
+    keys: List<String, PATHS_MAX>,
     points: Option<List<Id>>,
     filter: Option<Tree>,
     #[serde(default)]
@@ -228,7 +229,7 @@ async fn apply(
     parse: impl FnOnce(&[u8]) -> Result<Operation, Error> + Send + 'static,
 ) -> Result<Answer, Error> {
     let collection = call.collection()?;
-    api.cluster.shape(&collection)?;
+    api.cluster.shape(&collection, call.deadline()).await?;
     let operation = call.parse(&api, parse).await?;
     let options = call.write_options();
     let number = api.cluster.write(&collection, operation, options).await?;

@@ -3,25 +3,42 @@
 use super::*;
 
 impl Routed {
-    pub(super) fn known(&self, name: &CollectionName) -> Result<Collection, Error> {
-        self.maps
-            .resolve(name)
-            .ok_or_else(|| Error::NoCollection(name.to_string()))
-    }
-
     /// The collection, after a look at etcd when the mirrors do not know it.
-    pub(super) async fn find(&self, name: &CollectionName) -> Result<Collection, Error> {
+    pub(super) async fn find(
+        &self,
+        name: &CollectionName,
+        deadline: Moment,
+    ) -> Result<Collection, Error> {
         if let Some(collection) = self.maps.resolve(name) {
             return Ok(collection);
         }
-        let deadline = self.clock.now() + REFRESH_TIMEOUT;
-        // With etcd away what the mirrors know is all there is.
-        let _refreshed = tokio::join!(
-            self.maps.names.refresh(deadline),
-            self.maps.collections.refresh(deadline),
-            self.maps.shards.refresh(deadline),
+        let deadline = deadline.min(self.clock.now() + REFRESH_TIMEOUT);
+        let refreshed = self.refresh(deadline).await;
+        // One that is there by now is there, whatever the others are waiting for.
+        let found = self.maps.resolve(name);
+        match (found, refreshed) {
+            (Some(collection), _) => Ok(collection),
+            (None, Ok(())) => Err(Error::NoCollection(name.to_string())),
+            (None, Err(error)) => Err(Error::Failed {
+                kind: Kind::Unavailable,
+                code: "gateway.not_known",
+                message: format!(
+                    "whether collection `{name}` exists is not known: {}",
+                    chain(&error)
+                ),
+            }),
+        }
+    }
+
+    /// Brings the mirrors to where etcd is now. Etcd is asked once for all of them.
+    async fn refresh(&self, deadline: Moment) -> Result<(), coordination::Error> {
+        self.maps.names.refresh(deadline).await?;
+        let now = self.maps.names.revision();
+        let reached = tokio::join!(
+            self.maps.collections.wait_until(now, deadline),
+            self.maps.shards.wait_until(now, deadline),
         );
-        self.known(name)
+        reached.0.and(reached.1)
     }
 
     /// Asks the leader master, and waits for one when there is none.
@@ -107,7 +124,7 @@ impl Routed {
         change: proto::update_collection_request::Change,
         deadline: Moment,
     ) -> Result<(Collection, Revision), Error> {
-        let collection = self.find(name).await?;
+        let collection = self.find(name, deadline).await?;
         let name = collection.record.name.to_string();
         let request = proto::UpdateCollectionRequest {
             name,

@@ -9,9 +9,19 @@ fn a_payload_that_could_not_be_read_again_is_refused_and_hurts_nobody() {
     let shard = create(folder.path());
     let upsert = Operation::Upsert(vec![point(1, [1.0; 3], &json!({"n": 1}))]);
     write(&runtime, &shard, upsert).unwrap();
-    let deep = |steps: usize| Operation::SetPayload {
-        payload: b"{\"x\": [[1]]}".to_vec(),
-        key: Some(FieldPath::parse(&vec!["a"; steps].join(".")).unwrap()),
+    let nested = |depth: usize| {
+        let text = [
+            "{\"x\":",
+            &"[".repeat(depth - 1),
+            &"]".repeat(depth - 1),
+            "}",
+        ]
+        .concat();
+        text.into_bytes()
+    };
+    let deep = |depth: usize| Operation::SetPayload {
+        payload: nested(depth),
+        key: Some(FieldPath::parse("a.b.c").unwrap()),
         on: Selection::Ids(vec![PointId::Number(1)]),
     };
     let refused = write(&runtime, &shard, deep(JSON_DEPTH_MAX - 2)).unwrap_err();
@@ -25,11 +35,10 @@ fn a_payload_that_could_not_be_read_again_is_refused_and_hurts_nobody() {
     assert_eq!(picture(&shard).len(), 1);
     let on = Selection::Ids(vec![PointId::Number(1)]);
     write(&runtime, &shard, Operation::ClearPayload(on)).unwrap();
-    let text = [b"{\"a\":".repeat(JSON_DEPTH_MAX + 1), b"1".to_vec()].concat();
-    let text = [text, b"}".repeat(JSON_DEPTH_MAX + 1)].concat();
-    let mut nested = point(2, [1.0; 3], &json!({}));
-    nested.payload = text;
-    let refused = write(&runtime, &shard, Operation::Upsert(vec![nested])).unwrap_err();
+    let mut deepest = point(2, [1.0; 3], &json!({}));
+    deepest.payload = nested(JSON_DEPTH_MAX + 1);
+    let upsert = Operation::Upsert(vec![deepest]);
+    let refused = write(&runtime, &shard, upsert).unwrap_err();
     assert_eq!(refused.kind(), Kind::InvalidInput, "{refused}");
 }
 

@@ -24,7 +24,7 @@ const PATTERNS: &[(&str, &str)] = &[
         "must be sha256: and 64 hexadecimal digits in lower case",
     ),
     (
-        "^([0-9]+h)?([0-9]+m)?$",
+        "^([0-9]{1,6}h)?([0-9]{1,8}m)?$",
         "must be a time in hours and minutes, such as 2160h or 1h30m",
     ),
     (

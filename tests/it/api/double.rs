@@ -83,17 +83,8 @@ impl Double {
 
 #[async_trait]
 impl Cluster for Double {
-    fn shape(&self, collection: &CollectionName) -> Result<Shape, Error> {
-        let (dimensions, distance, name) = match collection.as_str() {
-            "plain" | "other" => (4, Distance::Cosine, None),
-            "named" => (2, Distance::Dot, Some("v".to_owned())),
-            unknown => return Err(Error::NoCollection(unknown.to_owned())),
-        };
-        Ok(Shape {
-            dimensions,
-            distance,
-            vector_name: name,
-        })
+    async fn shape(&self, collection: &CollectionName, _: Moment) -> Result<Shape, Error> {
+        shape(collection)
     }
 
     fn collections(&self) -> Result<Vec<CollectionName>, Error> {
@@ -112,7 +103,7 @@ impl Cluster for Double {
         collection: &CollectionName,
         _deadline: Moment,
     ) -> Result<CollectionInfo, Error> {
-        let shape = self.shape(collection)?;
+        let shape = shape(collection)?;
         let word = PayloadIndexInfo {
             schema: json!("keyword"),
             points: 2,
@@ -145,6 +136,9 @@ impl Cluster for Double {
     }
 
     async fn create_collection(&self, new: NewCollection, _: Moment) -> Result<(), Error> {
+        if shape(&new.name).is_ok() {
+            return Err(Error::CollectionExists(new.name.to_string()));
+        }
         self.hear(Told::Create(new))
     }
 
@@ -163,7 +157,7 @@ impl Cluster for Double {
         _: Moment,
     ) -> Result<bool, Error> {
         self.hear(Told::Delete(collection.to_string()))?;
-        Ok(self.shape(collection).is_ok())
+        Ok(shape(collection).is_ok())
     }
 
     async fn update_aliases(&self, actions: Vec<AliasAction>, _: Moment) -> Result<(), Error> {
@@ -248,6 +242,19 @@ impl Cluster for Double {
         self.hear(Told::Search(searches))?;
         Ok(found)
     }
+}
+
+fn shape(collection: &CollectionName) -> Result<Shape, Error> {
+    let (dimensions, distance, name) = match collection.as_str() {
+        "plain" | "other" => (4, Distance::Cosine, None),
+        "named" => (2, Distance::Dot, Some("v".to_owned())),
+        unknown => return Err(Error::NoCollection(unknown.to_owned())),
+    };
+    Ok(Shape {
+        dimensions,
+        distance,
+        vector_name: name,
+    })
 }
 
 pub(super) fn name(text: &str) -> CollectionName {

@@ -1,7 +1,9 @@
 //! What is not built, and what fails behind the gateway, says so.
 
 use serde_json::{Value, json};
-use vectorsphere::fault::Kind;
+use vectorsphere::fault::{Fault, Kind};
+use vectorsphere::gateway::Error;
+use vectorsphere::{router, rpc, store};
 
 use super::double::served;
 use super::refusals::check;
@@ -25,6 +27,7 @@ async fn what_is_not_built_says_so_by_name() {
         ("PUT", "new", r#"{"vectors": {"a": {"size": 1, "distance": "Dot"}, "b": {"size": 1, "distance": "Dot"}}}"#, 501, "several vectors"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "multivector_config": {}}}"#, 501, "multivectors"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "datatype": "uint8"}}"#, 501, "datatype"),
+        ("PUT", "new", &put(r#""vectorsphere": {"index": {"algorithm": "graph"}}"#), 501, "index `graph`"),
         ("PUT", "plain/index", r#"{"field_name": "a", "field_schema": "geo"}"#, 501, "payload index `geo`"),
         ("PUT", "plain/index", r#"{"field_name": "a"}"#, 501, "guessed"),
         ("POST", q, r#"{"query": {"recommend": {"positive": [1]}}}"#, 501, "recommend"),
@@ -60,9 +63,8 @@ async fn failures_behind_the_gateway_keep_their_kind_and_name_the_shard() {
         (Kind::Conflict, "x", 409, false),
         (Kind::Unavailable, "x", 503, true),
         (Kind::Timeout, "x", 504, false),
-        (Kind::Exhausted, "store.queue_full", 429, true),
-        (Kind::Exhausted, "store.disk_full", 507, false),
-        (Kind::Exhausted, "store.map_full", 507, false),
+        (Kind::Exhausted, "x", 429, true),
+        (Kind::NoRoom, "x", 507, false),
         (Kind::UnknownOutcome, "x", 502, false),
         (Kind::Unimplemented, "x", 501, false),
         (Kind::Corrupt, "x", 500, false),
@@ -85,5 +87,43 @@ async fn failures_behind_the_gateway_keep_their_kind_and_name_the_shard() {
         assert!(error.ends_with("shard 1 on worker-0: it failed"), "{error}");
         let known = json!({"status": {"error": error}, "time": answer["time"]});
         assert_eq!(answer, known);
+    }
+}
+
+/// What the gateway says of a fault of one shard's store: over gRPC to the router, and once more
+/// when a master routes.
+fn from_a_store(error: &store::Error) -> [Error; 2] {
+    let failed = vec![router::ShardFailure {
+        shard: 1,
+        worker: "worker-0".to_owned(),
+        error: rpc::from_status(&rpc::to_status(error), true),
+    }];
+    let direct = router::Error::Shards {
+        collection: "plain".to_owned(),
+        of: 2,
+        failed,
+    };
+    let over_master = rpc::from_status(&rpc::to_status(&direct), true);
+    let over_master = router::Error::Master(over_master);
+    [direct, over_master].map(|error| Error::failed(&error))
+}
+
+#[test]
+fn a_full_disk_or_map_is_told_apart_from_a_full_queue_all_the_way() {
+    for (error, status) in [
+        (
+            store::Error::from(heed::Error::Mdb(heed::MdbError::MapFull)),
+            507,
+        ),
+        (
+            store::Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+            507,
+        ),
+        (store::Error::Busy, 429),
+    ] {
+        for told in from_a_store(&error) {
+            assert_eq!(told.status().as_u16(), status, "{told}");
+            assert_eq!(told.retryable(), status == 429, "{told}");
+        }
     }
 }

@@ -131,8 +131,8 @@ async fn points_that_cannot_be_stored_are_refused() {
             400,
             "number out of range",
         ),
-        (point("1", good, &deep), 400, "nested deeper than 127"),
-        (point("1", good, &bomb), 400, "nested deeper than 127"),
+        (point("1", good, &deep), 400, "nested deeper than 64"),
+        (point("1", good, &bomb), 400, "nested deeper than 64"),
         (
             point("1", "[[1, 2, 3, 4]]", "{}"),
             501,
@@ -416,11 +416,24 @@ async fn reads_that_make_no_sense_are_refused() {
             "POST",
             "plain/points/query/batch",
             &batch,
-            422,
-            "1024 or fewer",
+            400,
+            "more than 1024 elements",
         )],
     )
     .await;
+    let sum =
+        r#"{"searches": [{"limit": 100000}, {"offset": 50000, "limit": 40000, "query": 1}, {}]}"#;
+    let sum = (
+        "POST",
+        "plain/points/query/batch",
+        &*sum.replace("{}", r#"{"limit": 10001}"#),
+        422,
+        "value 200001 invalid, must be 200000 or smaller",
+    );
+    check(&served, &[sum]).await;
+    let paths = format!(r#"{{"with_payload": [{}"a"]}}"#, r#""a","#.repeat(1_024));
+    let (scroll, keys) = ("plain/points/scroll", "1024 payload keys");
+    check(&served, &[("POST", scroll, &paths, 400, keys)]).await;
     let wide = format!(
         r#"{{"filter": {{"must": [{}{{"has_id": []}}]}}}}"#,
         r#"{"has_id": []},"#.repeat(20_000)
@@ -444,6 +457,8 @@ async fn writes_that_make_no_sense_are_refused() {
     let served = served(None).await;
     let name = "Validation error in path parameters: [collection_name: ";
     let long = "x".repeat(256);
+    let many = r#"{"delete_alias": {"alias_name": "a"}},"#.repeat(61);
+    let many = format!(r#"{{"actions": [{}]}}"#, many.trim_end_matches(','));
     check(&served, &[
         ("POST", "plain/points/delete", "{}", 400, FORMAT),
         ("POST", "plain/points/delete", r#"{"points": [1], "filter": {}}"#, 400, FORMAT),
@@ -467,11 +482,13 @@ async fn writes_that_make_no_sense_are_refused() {
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 0}"#, 422, "shard_number"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "hnsw_config": {"m": "x"}}"#, 400, "m is not a whole number"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "magic"}}}"#, 400, "algorithm"),
+        ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "arroy", "parameters": {"trees": 300}}}}"#, 400, "`trees` must be 1 to 256"),
         ("PUT", "new", "[]", 400, FORMAT),
         ("PATCH", "named", r#"{"vectors": {"w": {}}}"#, 400, "Not existing vector name error: w"),
         ("PUT", "plain/index", r#"{"field_name": "", "field_schema": "keyword"}"#, 400, FORMAT),
         ("PUT", "plain/index", r#"{"field_name": "a", "field_schema": "wordy"}"#, 400, FORMAT),
         ("POST", "aliases", r#"{"actions": [{"make_alias": {}}]}"#, 400, FORMAT),
+        ("POST", "aliases", &many, 400, "more than 60 elements"),
         ("POST", "aliases", r#"{"actions": [{"delete_alias": {"alias_name": "a/b"}}]}"#, 422, "alias_name"),
         ("POST", "plain/points/delete?wait=maybe", r#"{"points": [1]}"#, 400, "Format error in query parameters: wait"),
         ("POST", "plain/points/delete?timeout=0", r#"{"points": [1]}"#, 422, "Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]"),

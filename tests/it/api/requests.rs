@@ -236,7 +236,7 @@ async fn a_collection_arrives_as_it_is_asked_for() {
         "hnsw_config": {"m": 32, "ef_construct": null, "unknown": 1},
         "optimizers_config": {"indexing_threshold": 5}, "quantization_config": {"scalar": {"type": "int8"}},
         "metadata": {"team": "a"}, "timeout": 10,
-        "vectorsphere": {"index": {"algorithm": "Arroy", "parameters": {"trees": 20, "x": "y"}}},
+        "vectorsphere": {"index": {"algorithm": "Arroy", "parameters": {"trees": 20, "leaf_rows": "100"}}},
     });
     served.ok(Method::PUT, "/collections/new%20one", body).await;
     let expected = NewCollection {
@@ -251,7 +251,7 @@ async fn a_collection_arrives_as_it_is_asked_for() {
             algorithm: Some("arroy".to_owned()),
             parameters: BTreeMap::from([
                 ("trees".to_owned(), "20".to_owned()),
-                ("x".to_owned(), "y".to_owned()),
+                ("leaf_rows".to_owned(), "100".to_owned()),
             ]),
         },
         config: json!({

@@ -37,7 +37,7 @@ impl Drop for Secured {
 }
 
 impl Secured {
-    async fn start(peers: &Authority, etcd: &Authority) -> Option<Self> {
+    fn start(peers: &Authority, etcd: &Authority) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         etcd.lay(&folder.path().join("etcd-server"), &["127.0.0.1"], &[etcd]);
         etcd.lay(&folder.path().join("etcd-tls"), &["client"], &[etcd]);
@@ -163,7 +163,7 @@ async fn certificates_and_their_authority_change_under_searches_and_none_fails()
         Authority::new("new"),
         Authority::new("etcd"),
     );
-    let Some(cluster) = Secured::start(&old, &etcd).await else {
+    let Some(cluster) = Secured::start(&old, &etcd) else {
         return;
     };
     let url = cluster.url().await;

@@ -8,14 +8,12 @@
 
 use std::borrow::Cow;
 
-use crate::limits::JSON_DEPTH_MAX;
-
 /// Why a text cannot be a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::gateway::rest) enum Problem {
     /// Too deep.
-    #[error("JSON is nested deeper than {JSON_DEPTH_MAX}")]
-    Depth,
+    #[error("JSON is nested deeper than {0}")]
+    Depth(usize),
     /// A number too large for a 64-bit float.
     #[error("number out of range")]
     Number,
@@ -30,10 +28,11 @@ pub(in crate::gateway::rest) enum Problem {
     Broken,
 }
 
-/// The compact form of a JSON text.
-pub(in crate::gateway::rest) fn compact(text: &str) -> Result<Vec<u8>, Problem> {
+/// The compact form of a JSON text that is nested at most so deep.
+pub(in crate::gateway::rest) fn compact(text: &str, depth_max: usize) -> Result<Vec<u8>, Problem> {
     let mut scan = Scan {
         text,
+        depth_max,
         at: 0,
         out: Vec::with_capacity(text.len()),
         open: Vec::new(),
@@ -62,6 +61,7 @@ enum Open {
 
 struct Scan<'a> {
     text: &'a str,
+    depth_max: usize,
     at: usize,
     out: Vec<u8>,
     open: Vec<Open>,
@@ -75,8 +75,8 @@ impl<'a> Scan<'a> {
             b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
             b'"' => self.string()?,
             b'{' | b'[' => {
-                if self.open.len() == JSON_DEPTH_MAX {
-                    return Err(Problem::Depth);
+                if self.open.len() >= self.depth_max {
+                    return Err(Problem::Depth(self.depth_max));
                 }
                 self.open.push(if byte == b'[' {
                     Open::Array

@@ -306,18 +306,18 @@ impl<'de> Deserialize<'de> for Column {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Column, A::Error> {
-                let list =
-                    super::List::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-                Ok(Column::Plain(list.0))
+                let list = serde::de::value::SeqAccessDeserializer::new(seq);
+                let super::List(vectors) = <super::List<Input>>::deserialize(list)?;
+                Ok(Column::Plain(vectors))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Column, A::Error> {
                 let mut columns = Vec::new();
-                while let Some((name, super::List(vectors))) = map.next_entry()? {
+                while let Some((name, column)) = map.next_entry::<String, super::List<Input>>()? {
                     if columns.len() == NAMES_MAX {
                         return Err(A::Error::custom(format!("more than {NAMES_MAX} vectors")));
                     }
-                    columns.push((name, vectors));
+                    columns.push((name, column.0));
                 }
                 Ok(Column::Named(columns))
             }
