@@ -60,7 +60,7 @@ pub enum Error {
     #[error("Not found: No point with id {0} found")]
     NoVectorOf(PointId),
     /// Part of the API, and not built.
-    #[error("{0} is not built yet")]
+    #[error("not built yet: {0}")]
     NotBuilt(Cow<'static, str>),
     /// More requests than this process takes at once.
     #[error("too many requests at once: {0}")]

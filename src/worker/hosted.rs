@@ -18,6 +18,9 @@ use crate::query::index::Wanted;
 use crate::query::{IndexChoice, Operation};
 use crate::store::{self, ShardIdentity};
 
+/// How often a build that takes long says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What the index of a shard is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum IndexState {
@@ -244,6 +247,7 @@ impl Hosted {
     fn build_now(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
         let snapshot = self.store.snapshot()?;
         let stop = || stop() || self.closing.load(Ordering::Relaxed) || self.store.wants_room();
+        let told = Mutex::new(self.clock.now());
         let job = index::Job {
             rows: &snapshot,
             recipe,
@@ -254,7 +258,13 @@ impl Hosted {
             stop: &stop,
             progress: &|progress| {
                 let step = format!("{:?} {} of {}", progress.step, progress.done, progress.of);
-                self.set_index_state(IndexState::Building(step.to_lowercase()));
+                let (step, now) = (step.to_lowercase(), self.clock.now());
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                if now.since(*told) >= PROGRESS_INTERVAL {
+                    *told = now;
+                    tracing::info!(step, "an index is being built");
+                }
+                self.set_index_state(IndexState::Building(step));
             },
         };
         let open = index::build(&self.folder, &job)?;

@@ -6,6 +6,9 @@ use super::Table;
 use crate::gateway::Error;
 use crate::security::{Action, Resource};
 
+/// Clients that are older than the query routes ask these.
+const OLD_SEARCH: &str = "the search routes that points/query replaced";
+
 /// Adds them.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn add_to(table: &mut Table) {
@@ -54,6 +57,54 @@ pub(super) fn add_to(table: &mut Table) {
             "/collections/{collection}/facet",
             Read,
             "facet",
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/search",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/search/batch",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/search/groups",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/recommend",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/recommend/batch",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/recommend/groups",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/discover",
+            Read,
+            OLD_SEARCH,
+        ),
+        (
+            Method::POST,
+            "/collections/{collection}/points/discover/batch",
+            Read,
+            OLD_SEARCH,
         ),
     ];
     for (method, path, action, name) in points {

@@ -42,13 +42,15 @@ async fn what_is_not_built_says_so_by_name() {
         ("POST", q, r#"{"filter": {"must": {"key": "a", "geo_radius": {}}}}"#, 501, "geo_radius"),
         ("POST", q, r#"{"filter": {"must": {"key": "a", "match": {"text": "x"}}}}"#, 501, "match text"),
         ("POST", "plain/points/scroll", r#"{"order_by": "a"}"#, 501, "order_by"),
-        ("POST", "plain/points/query/groups", "{}", 501, "query groups is not built yet"),
-        ("PUT", "plain/points/vectors", "{}", 501, "updating vectors is not built yet"),
-        ("POST", "plain/points/vectors/delete", "{}", 501, "deleting vectors is not built yet"),
-        ("POST", "plain/points/batch", "{}", 501, "batch updates is not built yet"),
-        ("POST", "plain/facet", "{}", 501, "facet is not built yet"),
-        ("POST", "plain/snapshots", "", 501, "snapshots is not built yet"),
-        ("GET", "plain/cluster", "", 501, "collection cluster info is not built yet"),
+        ("POST", "plain/points/query/groups", "{}", 501, "not built yet: query groups"),
+        ("PUT", "plain/points/vectors", "{}", 501, "not built yet: updating vectors"),
+        ("POST", "plain/points/vectors/delete", "{}", 501, "not built yet: deleting vectors"),
+        ("POST", "plain/points/batch", "{}", 501, "not built yet: batch updates"),
+        ("POST", "plain/points/search", "{}", 501, "points/query"),
+        ("POST", "plain/points/recommend/groups", "{}", 501, "points/query"),
+        ("POST", "plain/facet", "{}", 501, "not built yet: facet"),
+        ("POST", "plain/snapshots", "", 501, "not built yet: snapshots"),
+        ("GET", "plain/cluster", "", 501, "not built yet: collection cluster info"),
     ]).await;
 }
 

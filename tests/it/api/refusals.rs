@@ -136,17 +136,17 @@ async fn points_that_cannot_be_stored_are_refused() {
         (
             point("1", "[[1, 2, 3, 4]]", "{}"),
             501,
-            "multivectors is not built yet",
+            "not built yet: multivectors",
         ),
         (
             point("1", "{}", "{}"),
             501,
-            "points without a vector is not built yet",
+            "not built yet: points without a vector",
         ),
         (
             point("1", "{\"text\": \"a\"}", "{}"),
             501,
-            "inference is not built yet",
+            "not built yet: inference",
         ),
         (String::new(), 400, FORMAT),
         ("{".to_owned(), 400, FORMAT),
@@ -196,17 +196,17 @@ async fn points_that_cannot_be_stored_are_refused() {
         (
             r#"{"points": [], "shard_key": "a"}"#.to_owned(),
             501,
-            "shard_key is not built yet",
+            "not built yet: shard_key",
         ),
         (
             r#"{"points": [], "update_filter": {"must": [{}]}}"#.to_owned(),
             501,
-            "update_filter is not built yet",
+            "not built yet: update_filter",
         ),
         (
             r#"{"points": [], "update_mode": "insert_only"}"#.to_owned(),
             501,
-            "update_mode is not built yet",
+            "not built yet: update_mode",
         ),
     ];
     let cases: Vec<_> = cases
