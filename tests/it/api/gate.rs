@@ -56,7 +56,9 @@ async fn every_route_asks_every_caller() {
         let changes = matches!(rule.action, Action::Write | Action::Manage);
         let looks = rule.method == Method::GET
             || rule.path.contains("query")
-            || rule.path.contains("matrix")
+            || ["matrix", "search", "recommend", "discover"]
+                .iter()
+                .any(|word| rule.path.contains(word))
             || ["/points", "scroll", "count", "facet"]
                 .iter()
                 .any(|end| rule.path.ends_with(end))
