@@ -2,9 +2,10 @@
 //!
 //! `log` is a head, a snapshot in pieces, and then one frame for each sync, with the changes that
 //! shared it ([`sectors`], [`records`]). What an unfinished append left at the end was never
-//! acknowledged: it is kept beside the log as `log.torn`, said, and cut off when the log is opened.
-//! Any other byte that is not as it was written is damage, and the log is refused as it is. When the
-//! log has grown far beyond its snapshot, a new one is written beside it and renamed into its place.
+//! acknowledged: it is kept beside the log as `log.torn` (the newest alone, at most 16 MiB), said, and
+//! cut off when the log is opened. Any other byte that is not as it was written is damage, and the log
+//! is refused as it is. When the log has grown far beyond its snapshot, a new one is written beside it
+//! and renamed into its place.
 //!
 //! After a failed sync the kernel may show bytes that are not on the disk. So the log is not used any
 //! more then, and whoever opens it writes and syncs the last frame once more before it counts.
@@ -332,6 +333,7 @@ fn keep(folder: &Path, torn: &[u8], at: usize, bounds: Bounds) -> Result<(), Err
     let mut file = fs::File::create(&path)?;
     file.write_all(kept)?;
     file.sync_all()?;
+    fs::File::open(folder)?.sync_all()?;
     tracing::warn!(
         at,
         bytes = torn.len(),

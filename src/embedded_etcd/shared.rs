@@ -3,6 +3,9 @@
 //! Readers see what is on the disk and nothing else: the [writer](super::writer) has a state of its
 //! own, which is ahead, and does its changes again here once they are synced. So the lock here is
 //! held for work in memory only, and neither a read nor the renewal of a lease waits for the disk.
+//! Both states share the values; keys and versions are there twice.
+//!
+//! Renewals are of this state alone: the writer asks it before it ends a lease.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
