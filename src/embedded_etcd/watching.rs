@@ -19,8 +19,9 @@ use crate::tasks::Tasks;
 
 /// Watchers of one stream.
 const WATCHERS_MAX: usize = 1_024;
-/// Bytes of events after which a fragment ends, when the client takes fragments.
-const FRAGMENT_BYTES: usize = 1_536 * 1024;
+/// Bytes that a message has less of when the client takes fragments and it holds several events, as
+/// in etcd: what a request may have, and half a MiB.
+const FRAGMENT_BYTES: usize = 2 * 1024 * 1024;
 /// Revisions that are read at once while catching up.
 const REVISIONS_AT_ONCE: usize = 1_000;
 /// Bytes of events after which no further revision is read at once.
@@ -307,14 +308,17 @@ impl Stream {
         if !fragment {
             return self.send(answer(events, false)).await;
         }
-        let (mut part, mut bytes) = (Vec::new(), 0);
+        // Split as etcd does it.
+        let empty = answer(Vec::new(), true).encoded_len();
+        let (mut part, mut bytes) = (Vec::new(), empty);
         for event in events {
             let len = event.encoded_len();
-            if !part.is_empty() && bytes + len > FRAGMENT_BYTES {
+            let len = 1 + prost::length_delimiter_len(len) + len;
+            if !part.is_empty() && bytes + len >= FRAGMENT_BYTES {
                 if !self.send(answer(std::mem::take(&mut part), true)).await {
                     return false;
                 }
-                bytes = 0;
+                bytes = empty;
             }
             bytes += len;
             part.push(event);
