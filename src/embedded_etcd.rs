@@ -4,15 +4,25 @@
 //! both. It answers KV, Lease, Watch and `Maintenance.Status` as etcd does, with its revisions, codes
 //! and words; what it does not do it says (`Unimplemented`). It is no cluster and keeps no users.
 //!
-//! Everything acknowledged is on the disk, through kill -9 ([`persist`]). [`kv`] and [`state`] are
-//! pure; [`writer`] syncs many changes at once; [`watching`] and [`serve`] are the wire. After a
-//! restart each lease lives its whole time again, as with etcd. History is bounded: it is compacted
-//! beyond twenty thousand revisions, and when the log is written anew.
+//! Everything acknowledged is on the disk, through kill -9 ([`persist`]). [`kv`], [`state`] and
+//! [`history`] are pure; [`writer`] syncs many changes at once, and readers see what is synced
+//! ([`shared`]) without waiting for it; [`watching`] and [`serve`] are the wire. After a restart each
+//! lease lives its whole time again, as with etcd.
+//!
+//! When the disk fails, every call is `Unavailable` at once with the reason, `Maintenance.Status` and
+//! an error in the log say it too, and the log is read back until that succeeds; no restart is needed.
+//!
+//! Bounds: 512 MiB of live keys, then only what frees room is done (`database space exceeded`); a log
+//! of 32 MiB more, then it is written anew; of history 20,000 revisions and 64 MiB, and a quarter
+//! more before it is compacted. A log that was written anew holds no history: after the next start a
+//! watch from before that is answered as compacted.
 
 mod failure;
+mod history;
 mod kv;
 mod persist;
 mod serve;
+mod shared;
 mod state;
 mod watching;
 mod writer;
@@ -30,9 +40,10 @@ use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind, chain};
 use crate::tasks::Tasks;
 
-use persist::{Identity, Log};
+use persist::{Changes, Identity, Log};
 use serve::Server;
-use writer::Shared;
+use shared::Shared;
+use writer::Bounds;
 
 /// Bytes of one message: more than a request may have, so that it is refused with etcd's own words.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -64,8 +75,12 @@ pub enum Error {
 impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Log(persist::Error::Corrupt { .. }) => Kind::Corrupt,
-            Self::Log(persist::Error::Files(_)) | Self::Listen(_) => Kind::Internal,
+            Self::Log(persist::Error::Corrupt { .. } | persist::Error::Lost { .. }) => {
+                Kind::Corrupt
+            },
+            Self::Log(persist::Error::Version { .. }) => Kind::Conflict,
+            Self::Log(persist::Error::Files(_) | persist::Error::TooLong { .. })
+            | Self::Listen(_) => Kind::Internal,
         }
     }
 
@@ -96,20 +111,27 @@ impl EmbeddedEtcd {
     ) -> Result<Self, Error> {
         let (cluster, member) = entropy.uuid().as_u64_pair();
         let fresh = Identity { cluster, member };
-        let (mut log, mut state) = Log::open(&settings.data_dir, fresh, clock.now())?;
+        let bounds = Bounds::default();
+        let mut opened = Log::open(&settings.data_dir, fresh, clock.now(), bounds.disk)?;
         if settings.revoke_leases {
-            let ids: Vec<i64> = state.leases.keys().copied().collect();
-            let revoked: Vec<_> = ids
+            let mut changes = Changes::default();
+            let ids: Vec<i64> = opened.state.leases.keys().copied().collect();
+            for done in ids
                 .into_iter()
-                .filter_map(|id| state.revoke(id).ok())
-                .collect();
-            log.append(revoked.iter())?;
+                .filter_map(|id| opened.state.revoke(id).ok())
+            {
+                changes.push(&done);
+                opened.history.push(done.events);
+            }
+            opened.log.append(&changes)?;
         }
-        let identity = log.identity;
-        let shared = Shared::start(log, state, clock, tasks);
+        let identity = opened.log.identity;
+        let (shared, works) = Shared::new(&opened, clock);
+        writer::start(opened, (Arc::clone(&shared), works), bounds, tasks);
         let server = Server {
             shared,
             identity,
+            quota_bytes: bounds.quota_bytes,
             entropy,
             tasks: tasks.clone(),
         };

@@ -1,9 +1,11 @@
 //! Etcd's own refusals, with its codes and its words.
 
+use std::sync::Arc;
+
 use tonic::{Code, Status};
 
 /// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     EmptyKey,
     ValueProvided,
@@ -19,8 +21,8 @@ pub(super) enum Failure {
     TooLarge,
     NoSpace,
     InvalidSortOption,
-    /// The disk failed: nothing is answered any more.
-    Storage,
+    /// The log failed, for this reason: nothing is answered until it was read back.
+    Storage(Arc<str>),
     Stopped,
     NotSupported,
 }
@@ -59,7 +61,9 @@ impl From<Failure> for Status {
             Failure::InvalidSortOption => {
                 (Code::InvalidArgument, "etcdserver: invalid sort option")
             },
-            Failure::Storage => (Code::Unavailable, "embedded etcd: its disk failed"),
+            Failure::Storage(reason) => {
+                return Self::new(Code::Unavailable, format!("embedded etcd: {reason}"));
+            },
             Failure::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
             Failure::NotSupported => (
                 Code::Unimplemented,

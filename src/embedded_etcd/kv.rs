@@ -1,15 +1,18 @@
-//! Keys, their versions and the history of their changes. Pure: no time, no files.
+//! Keys and their versions. Pure: no time, no files.
 //!
 //! Every change makes a revision; a transaction makes one for all its changes. A key keeps its
-//! versions back to the compacted revision, so that reads and watches of the past are answered.
+//! versions back to the compacted revision, so that reads of the past are answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use etcd_client::proto::{PbKeyValue, PbRangeRequest, PbRangeResponse};
 
 use super::failure::Failure;
+
+/// Bytes that a live key takes beside its name and its value.
+const KEY_BYTES: u64 = 128;
 
 /// A change of a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,21 +32,21 @@ struct Version {
 }
 
 /// The keys.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kv {
     keys: BTreeMap<Vec<u8>, Vec<Version>>,
-    history: VecDeque<(i64, Vec<Event>)>,
     revision: i64,
     compacted: i64,
+    live_bytes: u64,
 }
 
 impl Default for Kv {
     fn default() -> Self {
         Self {
             keys: BTreeMap::new(),
-            history: VecDeque::new(),
             revision: 1,
             compacted: 0,
+            live_bytes: 0,
         }
     }
 }
@@ -93,19 +96,19 @@ impl Range {
 impl Kv {
     /// What a snapshot holds: the live keys at a revision, everything before it compacted.
     pub(super) fn restore(live: Vec<PbKeyValue>, revision: i64, compacted: i64) -> Self {
-        let keys = live.into_iter().map(|kv| {
-            let version = Version {
-                revision: kv.mod_revision,
-                value: Some(Arc::new(kv.clone())),
-            };
-            (kv.key, vec![version])
-        });
-        Self {
-            keys: keys.collect(),
-            history: VecDeque::new(),
+        let mut kv = Self {
             revision,
             compacted,
+            ..Self::default()
+        };
+        for value in live {
+            let version = Version {
+                revision: value.mod_revision,
+                value: Some(Arc::new(value.clone())),
+            };
+            kv.push(&value.key, version);
         }
+        kv
     }
 
     pub(super) fn revision(&self) -> i64 {
@@ -114,6 +117,11 @@ impl Kv {
 
     pub(super) fn compacted(&self) -> i64 {
         self.compacted
+    }
+
+    /// Bytes of what lives.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
     }
 
     /// The live value of a key.
@@ -140,67 +148,64 @@ impl Kv {
             })
     }
 
-    /// The changes after a revision, oldest first, whole revisions.
-    pub(super) fn since(&self, revision: i64) -> impl Iterator<Item = &(i64, Vec<Event>)> {
-        let start = self
-            .history
-            .partition_point(|(at, _events)| *at <= revision);
-        self.history.range(start..)
-    }
-
     /// Writes a key at the revision that is being made.
     pub(super) fn put(&mut self, key: &[u8], value: Vec<u8>, lease: i64, making: i64) -> Event {
-        let previous = self.get(key).cloned();
-        let kv = Arc::new(PbKeyValue {
+        let before = self.get(key);
+        let kv = PbKeyValue {
             key: key.to_vec(),
-            create_revision: previous.as_ref().map_or(making, |kv| kv.create_revision),
+            create_revision: before.map_or(making, |kv| kv.create_revision),
             mod_revision: making,
-            version: previous.as_ref().map_or(0, |kv| kv.version) + 1,
+            version: before.map_or(0, |kv| kv.version) + 1,
             value,
             lease,
-        });
-        self.push(
-            key,
-            Version {
-                revision: making,
-                value: Some(Arc::clone(&kv)),
-            },
-        );
-        Event {
+        };
+        self.apply(Event {
             key: key.to_vec(),
-            put: Some(kv),
-            previous,
-            revision: making,
-        }
-    }
-
-    /// Removes a live key at the revision that is being made.
-    pub(super) fn delete(&mut self, key: &[u8], making: i64) -> Option<Event> {
-        let previous = Some(Arc::clone(self.get(key)?));
-        self.push(
-            key,
-            Version {
-                revision: making,
-                value: None,
-            },
-        );
-        Some(Event {
-            key: key.to_vec(),
-            put: None,
-            previous,
+            put: Some(Arc::new(kv)),
+            previous: None,
             revision: making,
         })
     }
 
-    fn push(&mut self, key: &[u8], version: Version) {
-        self.keys.entry(key.to_vec()).or_default().push(version);
+    /// Removes a live key at the revision that is being made.
+    pub(super) fn delete(&mut self, key: &[u8], making: i64) -> Option<Event> {
+        self.get(key)?;
+        Some(self.apply(Event {
+            key: key.to_vec(),
+            put: None,
+            previous: None,
+            revision: making,
+        }))
     }
 
-    /// Ends the making of a revision: its changes are history from now on.
-    pub(super) fn seal(&mut self, events: Vec<Event>) {
+    /// Does what an event says; the event with what was there before.
+    pub(super) fn apply(&mut self, event: Event) -> Event {
+        let previous = self.get(&event.key).cloned();
+        let version = Version {
+            revision: event.revision,
+            value: event.put.clone(),
+        };
+        self.push(&event.key, version);
+        Event { previous, ..event }
+    }
+
+    fn push(&mut self, key: &[u8], version: Version) {
+        let weight = |version: &Version| {
+            let value = version.value.as_ref()?;
+            let len = u64::try_from(value.key.len().saturating_add(value.value.len()));
+            Some(len.unwrap_or(u64::MAX).saturating_add(KEY_BYTES))
+        };
+        let versions = self.keys.entry(key.to_vec()).or_default();
+        let before = versions.last().and_then(weight).unwrap_or(0);
+        let after = weight(&version).unwrap_or(0);
+        self.live_bytes = self.live_bytes.saturating_sub(before).saturating_add(after);
+        versions.push(version);
+    }
+
+    /// Ends the making of a revision.
+    pub(super) fn seal(&mut self, events: &[Event]) {
         if let Some(last) = events.last() {
             self.revision = last.revision;
-            self.history.push_back((last.revision, events));
         }
     }
 
@@ -213,9 +218,6 @@ impl Kv {
             return Err(Failure::FutureRevision);
         }
         self.compacted = revision;
-        // What was done at this very revision may still be watched, as in etcd.
-        let gone = self.history.partition_point(|(at, _events)| *at < revision);
-        self.history.drain(..gone);
         self.keys.retain(|_key, versions| {
             let keep = versions.partition_point(|version| version.revision <= revision);
             let first = keep.saturating_sub(1);
@@ -227,17 +229,6 @@ impl Kv {
             !versions.is_empty()
         });
         Ok(())
-    }
-
-    /// How many revisions are kept.
-    pub(super) fn history_len(&self) -> usize {
-        self.history.len()
-    }
-
-    /// The oldest revision of the `keep` newest.
-    pub(super) fn oldest_of(&self, keep: usize) -> Option<i64> {
-        let at = self.history.len().checked_sub(keep)?;
-        self.history.get(at).map(|(revision, _events)| *revision)
     }
 
     /// Answers a range request; `now` is the revision that it is read at when it names none.

@@ -1,27 +1,61 @@
 //! The state on disk: a log of what changes did, synced before anything is answered.
 //!
-//! `log` starts with a snapshot frame and goes on with one frame for each change: length, CRC-32,
-//! body. A torn frame at the end was never acknowledged and is cut off when the log is opened; a
-//! broken one before the end is corruption, and the log is refused. When the log has grown far beyond
-//! what lives, a new one is written beside it and renamed into its place.
+//! `log` is a head, a snapshot in pieces, and then one frame for each sync, with the changes that
+//! shared it ([`sectors`], [`records`]). What an unfinished append left at the end was never
+//! acknowledged: it is kept beside the log as `log.torn` (the newest alone, at most 16 MiB), said, and
+//! cut off when the log is opened. Any other byte that is not as it was written is damage, and the log
+//! is refused as it is. When the log has grown far beyond its snapshot, a new one is written beside it
+//! and renamed into its place.
+//!
+//! After a failed sync the kernel may show bytes that are not on the disk. So the log is not used any
+//! more then, and whoever opens it writes and syncs the last frame once more before it counts.
+
+mod records;
+mod sectors;
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use etcd_client::proto::{PbKeyValue, PbLeaseGrantRequest, PbRangeResponse};
 use fs_err as fs;
-use prost::Message;
 
-use super::kv::{Event, Kv};
+use super::history::History;
 use super::state::{Done, State};
 use crate::clock::Moment;
 
-const MAGIC: &[u8; 8] = b"VSETCD01";
-/// A frame is one request or one snapshot of keys; more is a broken length.
-const FRAME_BYTES_MAX: usize = 1 << 30;
-/// The log is written anew when it is this much larger than after the last time.
-const GROWTH_BYTES: u64 = 32 * 1024 * 1024;
+use records::Restoring;
+use sectors::{Reader, SECTOR, Step};
+
+/// What a log begins with; the last two digits are the version of its format.
+const MAGIC: &[u8; 8] = b"VSETCD02";
+/// Bytes of the version in it.
+const VERSION_LEN: usize = 2;
+const LOG: &str = "log";
+const DRAFT: &str = "log.tmp";
+const TORN: &str = "log.torn";
+
+/// How large things on the disk become.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// A frame: one change of all that lives fits into it.
+    pub(super) frame_bytes: usize,
+    /// A piece of a snapshot, or one key if that is larger.
+    pub(super) piece_bytes: usize,
+    /// The log is written anew when it is this much larger than its snapshot.
+    pub(super) growth_bytes: u64,
+    /// What is kept of what is cut off.
+    pub(super) torn_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 1024 * 1024 * 1024,
+            piece_bytes: 1024 * 1024,
+            growth_bytes: 32 * 1024 * 1024,
+            torn_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
 
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +64,7 @@ pub enum Error {
     #[error("embedded etcd's log")]
     Files(#[from] std::io::Error),
     /// The log holds what was never written to it.
-    #[error("{path} is corrupt at byte {at}: {what}")]
+    #[error("{} is corrupt at byte {at}: {what}; restore the file, or move its folder away", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -39,6 +73,38 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+    /// The log is of another version of this program.
+    #[error(
+        "{} has format {found}, and this version reads {} only; use the version that wrote it, or move \
+         its folder away",
+        path.display(),
+        version(MAGIC)
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// The log was read back, and does not hold what was acknowledged.
+    #[error("the log goes to revision {found} only, and {acknowledged} was acknowledged")]
+    Lost {
+        /// How far the log goes.
+        found: i64,
+        /// How far it must go.
+        acknowledged: i64,
+    },
+    /// A frame would be too long to be read back.
+    #[error("changes of {bytes} bytes do not fit into one frame of the log")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+fn version(magic: &[u8]) -> String {
+    let start = magic.len().saturating_sub(VERSION_LEN);
+    String::from_utf8_lossy(magic.get(start..).unwrap_or_default()).into_owned()
 }
 
 /// What identifies this etcd.
@@ -53,323 +119,317 @@ pub(super) struct Identity {
 pub(super) struct Log {
     folder: PathBuf,
     file: fs::File,
-    bytes: u64,
-    rewritten_at: u64,
+    bounds: Bounds,
+    bytes: usize,
+    snapshot_bytes: usize,
     pub(super) identity: Identity,
 }
 
+/// A log and what it gives.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) log: Log,
+    pub(super) state: State,
+    pub(super) history: History,
+}
+
+/// What a log's bytes say.
+struct Found {
+    identity: Identity,
+    state: State,
+    history: History,
+    snapshot_bytes: usize,
+    /// Where the last whole frame begins.
+    last: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn head(identity: Identity) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(identity.cluster.to_le_bytes());
+    bytes.extend(identity.member.to_le_bytes());
+    bytes.resize(SECTOR - 4, 0);
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+fn identity(head: &[u8]) -> Option<Identity> {
+    let (summed, sum) = head.split_last_chunk()?;
+    let rest = summed.strip_prefix(MAGIC)?;
+    let (cluster, rest) = rest.split_first_chunk()?;
+    let (member, _zeros) = rest.split_first_chunk()?;
+    (crc32fast::hash(summed) == u32::from_le_bytes(*sum)).then_some(Identity {
+        cluster: u64::from_le_bytes(*cluster),
+        member: u64::from_le_bytes(*member),
+    })
+}
+
 impl Log {
-    /// Opens the log of a folder, or makes one; the state that it gives.
+    /// Opens the log of a folder, or makes one with the identity that is given.
     pub(super) fn open(
         folder: &Path,
         fresh: Identity,
         now: Moment,
-    ) -> Result<(Self, State), Error> {
+        bounds: Bounds,
+    ) -> Result<Opened, Error> {
         fs::create_dir_all(folder)?;
-        let path = folder.join("log");
-        if !path.try_exists()? {
-            let state = State::default();
-            let log = Self::write_new(folder, fresh, &state)?;
-            return Ok((log, state));
+        if folder.join(LOG).try_exists()? {
+            return Self::read_back(folder, now, bounds);
         }
+        let state = State::default();
+        Ok(Opened {
+            log: Self::write_new(folder, fresh, &state, bounds)?,
+            state,
+            history: History::default(),
+        })
+    }
+
+    /// Opens the log that a folder has.
+    pub(super) fn read_back(folder: &Path, now: Moment, bounds: Bounds) -> Result<Opened, Error> {
+        let path = folder.join(LOG);
         let mut file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (identity, state, good) = read(&path, &bytes, now)?;
-        let good = u64::try_from(good).unwrap_or(u64::MAX);
-        if good < u64::try_from(bytes.len()).unwrap_or(u64::MAX) {
-            tracing::warn!(path = %path.display(), at = good, "a torn write at the log's end is cut off");
-            file.set_len(good)?;
-            file.sync_all()?;
+        let content = Content {
+            path: &path,
+            bytes: &bytes,
+            now,
+            bounds,
+        };
+        let found = content.read()?;
+        let (kept, torn) = bytes.split_at_checked(found.end).unwrap_or((&bytes, &[]));
+        if !torn.is_empty() {
+            keep(folder, torn, found.end, bounds)?;
+            file.set_len(wide(found.end))?;
         }
-        file.seek(SeekFrom::Start(good))?;
-        let folder = folder.to_owned();
-        Ok((
-            Self {
-                folder,
-                file,
-                bytes: good,
-                rewritten_at: good,
-                identity,
-            },
-            state,
-        ))
+        file.seek(SeekFrom::Start(wide(found.last)))?;
+        file.write_all(kept.get(found.last..).unwrap_or_default())?;
+        file.sync_all()?;
+        fs::File::open(folder)?.sync_all()?;
+        let log = Self {
+            folder: folder.to_owned(),
+            file,
+            bounds,
+            bytes: found.end,
+            snapshot_bytes: found.snapshot_bytes,
+            identity: found.identity,
+        };
+        Ok(Opened {
+            log,
+            state: found.state,
+            history: found.history,
+        })
     }
 
-    fn write_new(folder: &Path, identity: Identity, state: &State) -> Result<Self, Error> {
-        let (draft, path) = (folder.join("log.tmp"), folder.join("log"));
+    fn write_new(
+        folder: &Path,
+        identity: Identity,
+        state: &State,
+        bounds: Bounds,
+    ) -> Result<Self, Error> {
+        let (draft, path) = (folder.join(DRAFT), folder.join(LOG));
         let mut file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
             .open(&draft)?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(identity.cluster.to_le_bytes());
-        bytes.extend(identity.member.to_le_bytes());
-        frame(&mut bytes, &snapshot(state));
-        file.write_all(&bytes)?;
+        file.write_all(&head(identity))?;
+        let mut bytes = SECTOR;
+        records::snapshot(state, bounds.piece_bytes, |body| {
+            let frame = frame(identity, bytes, body, bounds)?;
+            file.write_all(&frame)?;
+            bytes += frame.len();
+            Ok::<_, Error>(())
+        })?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;
         fs::File::open(folder)?.sync_all()?;
-        let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let folder = folder.to_owned();
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             file,
+            bounds,
             bytes,
-            rewritten_at: bytes,
+            snapshot_bytes: bytes,
             identity,
         })
     }
 
     /// Writes what changes did, and returns when it is on the disk. After an error the log must not
     /// be used any more: what is on the disk is not known.
-    pub(super) fn append<'d>(&mut self, all: impl Iterator<Item = &'d Done>) -> Result<(), Error> {
-        let mut bytes = Vec::new();
-        for done in all {
-            frame(&mut bytes, &body(done));
-        }
-        if bytes.is_empty() {
+    pub(super) fn append(&mut self, changes: &Changes) -> Result<(), Error> {
+        if changes.0.is_empty() {
             return Ok(());
         }
-        self.file.write_all(&bytes)?;
+        let frame = frame(self.identity, self.bytes, &changes.0, self.bounds)?;
+        self.file.write_all(&frame)?;
         self.file.sync_data()?;
-        self.bytes += u64::try_from(bytes.len()).unwrap_or(0);
+        self.bytes += frame.len();
         Ok(())
+    }
+
+    /// From now on nothing can be written.
+    #[cfg(test)]
+    pub(super) fn break_for_test(&mut self) {
+        self.file = fs::File::open(self.folder.join(LOG)).unwrap();
+    }
+
+    /// The folder that it lies in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Bytes of the log.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        wide(self.bytes)
     }
 
     /// Whether the log has grown enough to be written anew.
     pub(super) fn has_grown(&self) -> bool {
-        self.bytes > self.rewritten_at.saturating_add(GROWTH_BYTES)
+        wide(self.bytes.saturating_sub(self.snapshot_bytes)) > self.bounds.growth_bytes
     }
 
-    /// Writes the log anew: the live state alone.
+    /// Writes the log anew: the live state alone. After an error the log must not be used any more.
     pub(super) fn rewrite(&mut self, state: &State) -> Result<(), Error> {
-        *self = Self::write_new(&self.folder, self.identity, state)?;
+        *self = Self::write_new(&self.folder, self.identity, state, self.bounds)?;
         Ok(())
     }
 }
 
-fn frame(into: &mut Vec<u8>, body: &[u8]) {
-    into.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-    into.extend(crc32fast::hash(body).to_le_bytes());
-    into.extend(body);
-}
+/// What changes did, as it is written: all of it in one frame.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Vec<u8>);
 
-/// One part of a body: a tag, a length, and the bytes.
-fn part(into: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    into.push(tag);
-    into.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    into.extend(bytes);
-}
-
-const REVISIONS: u8 = 1;
-const KEYS: u8 = 2;
-const LEASE: u8 = 3;
-const PUT: u8 = 4;
-const DELETE: u8 = 5;
-const REVOKE: u8 = 6;
-const COMPACT: u8 = 7;
-
-fn lease(id: i64, ttl: i64) -> Vec<u8> {
-    PbLeaseGrantRequest { ttl, id }.encode_to_vec()
-}
-
-/// The live state. History is left behind: it counts as compacted.
-fn snapshot(state: &State) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let revision = state.kv.revision();
-    part(&mut bytes, REVISIONS, &revision.to_le_bytes());
-    for (id, held) in &state.leases {
-        part(&mut bytes, LEASE, &lease(*id, held.ttl));
+impl Changes {
+    pub(super) fn push(&mut self, done: &Done) {
+        records::change(&mut self.0, done);
     }
-    let all = super::kv::Range::new(&[0], &[0]);
-    let kvs = state
-        .kv
-        .at(&all, revision)
-        .map(|kv| PbKeyValue::clone(kv))
-        .collect();
-    let keys = PbRangeResponse {
-        kvs,
-        ..PbRangeResponse::default()
-    };
-    part(&mut bytes, KEYS, &keys.encode_to_vec());
-    bytes
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len()
+    }
 }
 
-fn body(done: &Done) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some((id, ttl)) = done.granted {
-        part(&mut bytes, LEASE, &lease(id, ttl));
+/// A frame that begins at a byte.
+fn frame(identity: Identity, at: usize, body: &[u8], bounds: Bounds) -> Result<Vec<u8>, Error> {
+    if body.len() > bounds.frame_bytes {
+        let bytes = body.len();
+        return Err(Error::TooLong { bytes });
     }
-    for event in &done.events {
-        match &event.put {
-            Some(kv) => part(&mut bytes, PUT, &kv.encode_to_vec()),
-            None => {
-                let kv = PbKeyValue {
-                    key: event.key.clone(),
-                    mod_revision: event.revision,
-                    ..PbKeyValue::default()
-                };
-                part(&mut bytes, DELETE, &kv.encode_to_vec());
-            },
+    let mut frame = Vec::new();
+    sectors::frame(&mut frame, identity.cluster, at / SECTOR, body);
+    Ok(frame)
+}
+
+/// Keeps what will be cut off, for whoever wants to know what it was.
+fn keep(folder: &Path, torn: &[u8], at: usize, bounds: Bounds) -> Result<(), Error> {
+    let path = folder.join(TORN);
+    let kept = torn.get(..bounds.torn_bytes).unwrap_or(torn);
+    let mut file = fs::File::create(&path)?;
+    file.write_all(kept)?;
+    file.sync_all()?;
+    fs::File::open(folder)?.sync_all()?;
+    tracing::warn!(
+        at,
+        bytes = torn.len(),
+        kept = %path.display(),
+        kept_bytes = kept.len(),
+        "an append to the embedded etcd's log was not finished, and is cut off"
+    );
+    Ok(())
+}
+
+/// A log's bytes, and how to say what is wrong with them.
+struct Content<'b> {
+    path: &'b Path,
+    bytes: &'b [u8],
+    now: Moment,
+    bounds: Bounds,
+}
+
+impl Content<'_> {
+    fn corrupt(&self, at: usize, what: &'static str) -> Error {
+        Error::Corrupt {
+            path: self.path.to_owned(),
+            at: wide(at),
+            what,
         }
     }
-    if let Some(id) = done.revoked {
-        part(&mut bytes, REVOKE, &id.to_le_bytes());
-    }
-    if let Some(revision) = done.compacted {
-        part(&mut bytes, COMPACT, &revision.to_le_bytes());
-    }
-    bytes
-}
 
-fn take<'b>(bytes: &mut &'b [u8], len: usize) -> Option<&'b [u8]> {
-    let (taken, rest) = bytes.split_at_checked(len)?;
-    *bytes = rest;
-    Some(taken)
-}
-
-fn take_u32(bytes: &mut &[u8]) -> Option<usize> {
-    let number = u32::from_le_bytes(take(bytes, 4)?.try_into().ok()?);
-    usize::try_from(number).ok()
-}
-
-fn number(bytes: &[u8]) -> Option<i64> {
-    Some(i64::from_le_bytes(bytes.try_into().ok()?))
-}
-
-/// The identity, the state and the length of what is whole.
-fn read(path: &Path, bytes: &[u8], now: Moment) -> Result<(Identity, State, usize), Error> {
-    let corrupt = |at: usize, what| Error::Corrupt {
-        path: path.to_owned(),
-        at: u64::try_from(at).unwrap_or(u64::MAX),
-        what,
-    };
-    let mut rest = bytes;
-    let head = |rest: &mut &[u8]| -> Option<Identity> {
-        if take(rest, MAGIC.len())? != MAGIC {
-            return None;
-        }
-        let cluster = u64::from_le_bytes(take(rest, 8)?.try_into().ok()?);
-        let member = u64::from_le_bytes(take(rest, 8)?.try_into().ok()?);
-        Some(Identity { cluster, member })
-    };
-    let identity = head(&mut rest).ok_or_else(|| corrupt(0, "it does not start as a log"))?;
-    let mut state = None;
-    loop {
-        let at = bytes.len() - rest.len();
-        let mut ahead = rest;
-        let whole = (|| {
-            let len = take_u32(&mut ahead)?;
-            let sum = take(&mut ahead, 4)?;
-            (len <= FRAME_BYTES_MAX).then_some(())?;
-            Some((sum, take(&mut ahead, len)?))
-        })();
-        let Some((sum, body)) = whole else {
-            let state = state.ok_or_else(|| corrupt(at, "it has no snapshot"))?;
-            return Ok((identity, state, at));
-        };
-        if crc32fast::hash(body).to_le_bytes() != sum {
-            // Zeros or garbage up to the very end can be a torn write; anything after it cannot.
-            if ahead.is_empty() && state.is_some() {
-                let state = state.ok_or_else(|| corrupt(at, "it has no snapshot"))?;
-                return Ok((identity, state, at));
+    fn read(&self) -> Result<Found, Error> {
+        let identity = self.identity()?;
+        let mut frames = Reader::new(self.bytes, identity.cluster, 1);
+        let (mut state, mut last) = self.snapshot(&mut frames)?;
+        let snapshot_bytes = frames.position();
+        let mut history = History::after_snapshot(state.kv.revision());
+        loop {
+            let at = frames.position();
+            let body = match frames.step(self.bounds.frame_bytes) {
+                Step::Whole(body) => body,
+                Step::Broken(sector, what) => return Err(self.corrupt(sector * SECTOR, what)),
+                Step::End | Step::Torn => {
+                    return Ok(Found {
+                        identity,
+                        state,
+                        history,
+                        snapshot_bytes,
+                        last,
+                        end: at,
+                    });
+                },
+            };
+            last = at;
+            let changes = records::changes(&body);
+            for done in changes.ok_or_else(|| self.corrupt(at, "an unknown change"))? {
+                history.push(state.replay(done, self.now));
+                history.forget_before(state.kv.compacted());
             }
-            return Err(corrupt(at, "the checksum is wrong"));
-        }
-        rest = ahead;
-        state = match state {
-            None => restore(body, now),
-            Some(mut state) => {
-                let done = parse(body).ok_or_else(|| corrupt(at, "an unknown change"))?;
-                State::replay(&mut state, done, now);
-                Some(state)
-            },
-        };
-        if state.is_none() {
-            return Err(corrupt(at, "the snapshot is unreadable"));
         }
     }
-}
 
-fn restore(mut body: &[u8], now: Moment) -> Option<State> {
-    let (mut revision, mut leases, mut live) = (None, Vec::new(), Vec::new());
-    while !body.is_empty() {
-        let tag = *take(&mut body, 1)?.first()?;
-        let len = take_u32(&mut body)?;
-        let bytes = take(&mut body, len)?;
-        match tag {
-            REVISIONS => revision = number(bytes),
-            LEASE => leases.push(PbLeaseGrantRequest::decode(bytes).ok()?),
-            KEYS => live = PbRangeResponse::decode(bytes).ok()?.kvs,
-            _ => return None,
+    fn identity(&self) -> Result<Identity, Error> {
+        if let Some(identity) = self.bytes.get(..SECTOR).and_then(identity) {
+            return Ok(identity);
         }
-    }
-    let revision = revision?;
-    let mut state = State::default();
-    for lease in leases {
-        state.replay(
-            Done {
-                granted: Some((lease.id, lease.ttl)),
-                ..Done::default()
-            },
-            now,
-        );
-    }
-    for kv in &live {
-        if let Some(lease) = state.leases.get_mut(&kv.lease) {
-            lease.keys.insert(kv.key.clone());
+        let magic = self.bytes.get(..MAGIC.len()).unwrap_or_default();
+        let stem = MAGIC.get(..MAGIC.len() - VERSION_LEN).unwrap_or_default();
+        if magic.starts_with(stem) && magic != MAGIC {
+            return Err(Error::Version {
+                path: self.path.to_owned(),
+                found: version(magic),
+            });
         }
+        Err(self.corrupt(0, "it does not start as a log"))
     }
-    let compacted = if revision > 1 { revision } else { 0 };
-    state.kv = Kv::restore(live, revision, compacted);
-    Some(state)
-}
 
-fn parse(mut body: &[u8]) -> Option<Done> {
-    let mut done = Done::default();
-    while !body.is_empty() {
-        let tag = *take(&mut body, 1)?.first()?;
-        let len = take_u32(&mut body)?;
-        let bytes = take(&mut body, len)?;
-        match tag {
-            LEASE => {
-                let lease = PbLeaseGrantRequest::decode(bytes).ok()?;
-                done.granted = Some((lease.id, lease.ttl));
-            },
-            PUT => {
-                let kv = PbKeyValue::decode(bytes).ok()?;
-                let (key, revision) = (kv.key.clone(), kv.mod_revision);
-                done.events.push(Event {
-                    key,
-                    put: Some(Arc::new(kv)),
-                    previous: None,
-                    revision,
-                });
-            },
-            DELETE => {
-                let kv = PbKeyValue::decode(bytes).ok()?;
-                let (key, revision) = (kv.key, kv.mod_revision);
-                done.events.push(Event {
-                    key,
-                    put: None,
-                    previous: None,
-                    revision,
-                });
-            },
-            REVOKE => done.revoked = number(bytes),
-            COMPACT => done.compacted = number(bytes),
-            _ => return None,
+    /// The state of the snapshot, and where its last piece begins.
+    fn snapshot(&self, frames: &mut Reader<'_>) -> Result<(State, usize), Error> {
+        let mut restoring = Restoring::default();
+        loop {
+            let at = frames.position();
+            let is_last = match frames.step(self.bounds.frame_bytes) {
+                Step::Whole(body) => restoring.piece(&body),
+                Step::Broken(sector, what) => return Err(self.corrupt(sector * SECTOR, what)),
+                Step::End | Step::Torn => {
+                    return Err(self.corrupt(at, "its snapshot is not whole"));
+                },
+            };
+            match is_last {
+                Some(true) => {
+                    let state = restoring.finish(self.now);
+                    let state = state.ok_or_else(|| self.corrupt(at, "it names no revision"))?;
+                    return Ok((state, at));
+                },
+                Some(false) => {},
+                None => return Err(self.corrupt(at, "it is no piece of a snapshot")),
+            }
         }
     }
-    Some(done)
 }
 
 #[cfg(test)]

@@ -24,10 +24,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::failure::Failure;
 use super::persist::Identity;
-use super::state::Done;
+use super::shared::{Shared, Size};
 use super::state::check::check_range;
+use super::state::{Done, State};
 use super::watching::Stream;
-use super::writer::{QUOTA_BYTES, Shared};
 use crate::entropy::Entropy;
 use crate::tasks::Tasks;
 
@@ -43,6 +43,7 @@ const VERSION: &str = "3.6.14";
 pub(super) struct Server {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: Identity,
+    pub(super) quota_bytes: u64,
     pub(super) entropy: Arc<Entropy>,
     pub(super) tasks: Tasks,
 }
@@ -52,7 +53,7 @@ type Answers<T> = Pin<Box<dyn Streamed<Item = Result<T, Status>> + Send>>;
 impl Server {
     /// A header at the newest revision.
     fn header(&self) -> Result<Option<PbResponseHeader>, Failure> {
-        let revision = self.shared.read(|state| Ok(state.kv.revision()))?;
+        let revision = self.shared.read(|shown| Ok(shown.state.kv.revision()))?;
         Ok(self.full(Some(PbResponseHeader {
             revision,
             ..PbResponseHeader::default()
@@ -70,23 +71,14 @@ impl Server {
             raft_term: 2,
         })
     }
+}
 
-    /// Whether a change of so many bytes may be tried.
-    fn check_room(&self, bytes: usize) -> Result<(), Failure> {
-        if bytes > REQUEST_BYTES_MAX {
-            return Err(Failure::TooLarge);
-        }
-        let held = self
-            .shared
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if held.log.bytes() > QUOTA_BYTES {
-            Err(Failure::NoSpace)
-        } else {
-            Ok(())
-        }
+/// Whether a change of so many bytes may be tried.
+fn check_size(bytes: usize) -> Result<(), Failure> {
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(Failure::TooLarge);
     }
+    Ok(())
 }
 
 fn unsupported<T>() -> Result<Response<T>, Status> {
@@ -101,9 +93,10 @@ impl PbKvService for Server {
     ) -> Result<Response<PbRangeResponse>, Status> {
         let request = request.into_inner();
         check_range(&request)?;
-        let (mut answer, revision) = self.shared.read(|state| {
-            let now = state.kv.revision();
-            Ok((state.kv.range(&request, now)?, now))
+        let (mut answer, revision) = self.shared.read(|shown| {
+            let kv = &shown.state.kv;
+            let now = kv.revision();
+            Ok((kv.range(&request, now)?, now))
         })?;
         answer.header = self.full(Some(PbResponseHeader {
             revision,
@@ -114,8 +107,9 @@ impl PbKvService for Server {
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
         let request = request.into_inner();
-        self.check_room(request.encoded_len())?;
-        let mut answer = self.shared.change(move |state| state.put(&request)).await?;
+        check_size(request.encoded_len())?;
+        let put = move |state: &mut State| state.put(&request);
+        let mut answer = self.shared.change(Size::Grows, put).await?;
         answer.header = self.full(answer.header);
         Ok(Response::new(answer))
     }
@@ -125,18 +119,17 @@ impl PbKvService for Server {
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
         let request = request.into_inner();
-        let mut answer = self
-            .shared
-            .change(move |state| state.delete(&request))
-            .await?;
+        let delete = move |state: &mut State| state.delete(&request);
+        let mut answer = self.shared.change(Size::Shrinks, delete).await?;
         answer.header = self.full(answer.header);
         Ok(Response::new(answer))
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
         let request = request.into_inner();
-        self.check_room(request.encoded_len())?;
-        let mut answer = self.shared.change(move |state| state.txn(&request)).await?;
+        check_size(request.encoded_len())?;
+        let txn = move |state: &mut State| state.txn(&request);
+        let mut answer = self.shared.change(Size::Grows, txn).await?;
         answer.header = self.full(answer.header);
         Ok(Response::new(answer))
     }
@@ -146,7 +139,7 @@ impl PbKvService for Server {
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
         let revision = request.into_inner().revision;
-        let change = move |state: &mut super::state::State| {
+        let change = move |state: &mut State| {
             state.kv.compact(revision)?;
             let done = Done {
                 compacted: Some(revision),
@@ -154,7 +147,7 @@ impl PbKvService for Server {
             };
             Ok((state.kv.revision(), done))
         };
-        let now = self.shared.change(change).await?;
+        let now = self.shared.change(Size::Shrinks, change).await?;
         let header = PbResponseHeader {
             revision: now,
             ..PbResponseHeader::default()
@@ -188,11 +181,11 @@ impl PbLeaseService for Server {
             i64::try_from(random >> 1).unwrap_or(1).max(1)
         };
         let now = self.shared.clock.now();
-        let granted = move |state: &mut super::state::State| {
+        let granted = move |state: &mut State| {
             let done = state.grant(id, ttl, now)?;
             Ok((done.granted, done))
         };
-        let granted = self.shared.change(granted).await?;
+        let granted = self.shared.change(Size::Grows, granted).await?;
         let (id, ttl) = granted.unwrap_or((id, ttl));
         let header = self.header()?;
         Ok(Response::new(PbLeaseGrantResponse {
@@ -208,9 +201,8 @@ impl PbLeaseService for Server {
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
         let id = request.into_inner().id;
-        self.shared
-            .change(move |state| state.revoke(id).map(|done| ((), done)))
-            .await?;
+        let revoke = move |state: &mut State| state.revoke(id).map(|done| ((), done));
+        self.shared.change(Size::Shrinks, revoke).await?;
         Ok(Response::new(PbLeaseRevokeResponse {
             header: self.header()?,
         }))
@@ -255,8 +247,8 @@ impl PbLeaseService for Server {
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
         let request = request.into_inner();
         let now = self.shared.clock.now();
-        let mut answer = self.shared.read(|state| {
-            let Some(lease) = state.leases.get(&request.id) else {
+        let mut answer = self.shared.read(|shown| {
+            let Some(lease) = shown.state.leases.get(&request.id) else {
                 return Ok(PbLeaseTimeToLiveResponse {
                     ttl: -1,
                     ..Default::default()
@@ -285,12 +277,9 @@ impl PbLeaseService for Server {
         &self,
         _request: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let leases = self.shared.read(|state| {
-            Ok(state
-                .leases
-                .keys()
-                .map(|id| PbLeaseStatus { id: *id })
-                .collect())
+        let leases = self.shared.read(|shown| {
+            let ids = shown.state.leases.keys();
+            Ok(ids.map(|id| PbLeaseStatus { id: *id }).collect())
         })?;
         Ok(Response::new(PbLeaseLeasesResponse {
             header: self.header()?,
@@ -337,26 +326,29 @@ impl PbMaintenanceService for Server {
         &self,
         _request: Request<PbStatusRequest>,
     ) -> Result<Response<PbStatusResponse>, Status> {
-        let bytes = {
-            let held = self
-                .shared
-                .state
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            i64::try_from(held.log.bytes()).unwrap_or(i64::MAX)
-        };
-        let header = self.header()?;
-        let applied = header.map_or(0, |header| header.revision.unsigned_abs());
+        let narrow = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        // Answered also while the log has failed, to say that and why.
+        let ((revision, log_bytes, live_bytes), failed) = self.shared.look(|shown| {
+            let live_bytes = shown.state.live_bytes();
+            (shown.state.kv.revision(), shown.log_bytes, live_bytes)
+        });
+        let header = self.full(Some(PbResponseHeader {
+            revision,
+            ..PbResponseHeader::default()
+        }));
+        let applied = revision.unsigned_abs();
+        let reason = |reason: Arc<str>| format!("embedded etcd: {reason}");
         Ok(Response::new(PbStatusResponse {
             header,
             version: VERSION.to_owned(),
-            db_size: bytes,
-            db_size_in_use: bytes,
+            db_size: narrow(log_bytes),
+            db_size_in_use: narrow(live_bytes),
             leader: self.identity.member,
             raft_index: applied,
             raft_applied_index: applied,
             raft_term: 2,
-            db_size_quota: i64::try_from(QUOTA_BYTES).unwrap_or(i64::MAX),
+            errors: failed.map(reason).into_iter().collect(),
+            db_size_quota: narrow(self.quota_bytes),
             storage_version: "3.6.0".to_owned(),
             ..PbStatusResponse::default()
         }))

@@ -1,7 +1,7 @@
 //! The whole state, and what a change does to it: keys, leases, transactions. Pure; time comes in.
 //!
-//! Each change says what it did ([`Done`]), which is what goes to the log; applying the log again
-//! gives the same state.
+//! Each change says what it did ([`Done`]), which is what goes to the log; doing that again
+//! ([`State::replay`]) gives the same state, after a restart and for those who read.
 
 pub(super) mod check;
 
@@ -26,6 +26,8 @@ const OPS_MAX: usize = 128;
 /// The shortest lease, as etcd has it by default.
 const TTL_MIN: i64 = 2;
 const TTL_MAX: i64 = 9_000_000_000;
+/// Bytes that a lease takes.
+const LEASE_BYTES: u64 = 128;
 
 /// A lease.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ impl Done {
 }
 
 /// Everything.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) kv: Kv,
     pub(super) leases: BTreeMap<i64, Lease>,
@@ -77,7 +79,7 @@ impl State {
         let mut events = Vec::new();
         let mut answer = self.apply_put(request, making, &mut events);
         answer.header = Self::header(making);
-        self.kv.seal(events.clone());
+        self.kv.seal(&events);
         Ok((
             answer,
             Done {
@@ -97,7 +99,7 @@ impl State {
         let making = self.kv.revision() + 1;
         let mut events = Vec::new();
         let mut answer = self.apply_delete(request, making, &mut events);
-        self.kv.seal(events.clone());
+        self.kv.seal(&events);
         answer.header = Self::header(self.kv.revision());
         Ok((
             answer,
@@ -116,7 +118,7 @@ impl State {
         let mut path = Vec::new();
         self.path(request, &mut path);
         let mut answer = self.apply_txn(request, making, &mut path.into_iter(), &mut events)?;
-        self.kv.seal(events.clone());
+        self.kv.seal(&events);
         answer.header = Self::header(self.kv.revision());
         Ok((
             answer,
@@ -127,7 +129,6 @@ impl State {
         ))
     }
 
-    /// Reads only: for transactions that change nothing and for what is asked outside of one.
     pub(super) fn grant(&mut self, id: i64, ttl: i64, now: Moment) -> Result<Done, Failure> {
         if ttl > TTL_MAX {
             return Err(Failure::LeaseTtlTooLarge);
@@ -163,7 +164,7 @@ impl State {
             .iter()
             .filter_map(|key| self.kv.delete(key, making))
             .collect();
-        self.kv.seal(events.clone());
+        self.kv.seal(&events);
         Ok(Done {
             events,
             revoked: Some(id),
@@ -190,31 +191,21 @@ impl State {
         ended.map(|(id, _lease)| *id).collect()
     }
 
-    /// Does again what the log says was done. A lease starts anew, as after any restart of etcd.
-    pub(super) fn replay(&mut self, done: Done, now: Moment) {
+    /// Does again what was done; its events with what was there before. A lease starts anew, as
+    /// after any restart of etcd.
+    pub(super) fn replay(&mut self, done: Done, now: Moment) -> Vec<Event> {
         if let Some((id, ttl)) = done.granted {
             self.insert_lease(id, ttl, now);
         }
         let mut events = Vec::with_capacity(done.events.len());
         for event in done.events {
-            match event.put {
-                Some(kv) => {
-                    self.unhang(&event.key);
-                    self.hang(&event.key, kv.lease);
-                    events.push(self.kv.put(
-                        &event.key,
-                        kv.value.clone(),
-                        kv.lease,
-                        event.revision,
-                    ));
-                },
-                None => {
-                    self.unhang(&event.key);
-                    events.extend(self.kv.delete(&event.key, event.revision));
-                },
+            self.unhang(&event.key);
+            if let Some(kv) = &event.put {
+                self.hang(&event.key, kv.lease);
             }
+            events.push(self.kv.apply(event));
         }
-        self.kv.seal(events);
+        self.kv.seal(&events);
         if let Some(id) = done.revoked {
             self.leases.remove(&id);
         }
@@ -223,6 +214,14 @@ impl State {
         {
             tracing::debug!(revision, "compaction was done already");
         }
+        events
+    }
+
+    /// Bytes of what lives: keys and leases.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let leases = u64::try_from(self.leases.len()).unwrap_or(u64::MAX);
+        let leases = leases.saturating_mul(LEASE_BYTES);
+        self.kv.live_bytes().saturating_add(leases)
     }
 
     fn hang(&mut self, key: &[u8], lease: i64) {

@@ -14,15 +14,18 @@ use tonic::{Status, Streaming};
 use super::failure::Failure;
 use super::kv::{Event, Range};
 use super::persist::Identity;
-use super::writer::Shared;
+use super::shared::Shared;
 use crate::tasks::Tasks;
 
 /// Watchers of one stream.
 const WATCHERS_MAX: usize = 1_024;
-/// Bytes of events after which a fragment ends, when the client takes fragments.
-const FRAGMENT_BYTES: usize = 1_536 * 1024;
+/// Bytes that a message has less of when the client takes fragments and it holds several events, as
+/// in etcd: what a request may have, and half a MiB.
+const FRAGMENT_BYTES: usize = 2 * 1024 * 1024;
 /// Revisions that are read at once while catching up.
 const REVISIONS_AT_ONCE: usize = 1_000;
+/// Bytes of events after which no further revision is read at once.
+const NEWS_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 struct Watcher {
@@ -33,6 +36,15 @@ struct Watcher {
     no_put: bool,
     no_delete: bool,
     fragment: bool,
+}
+
+/// What a watcher has not got.
+#[derive(Debug)]
+enum News {
+    /// The events up to a revision.
+    Events(i64, Vec<PbEvent>),
+    /// What it wants is not known any more; this revision is the first that is.
+    Missed(i64),
 }
 
 /// A watcher that is asked for.
@@ -69,7 +81,7 @@ impl Stream {
         loop {
             let now = *revision.borrow_and_update();
             let Some(now) = now else {
-                let _gone = self.answers.send(Err(Failure::Storage.into())).await;
+                self.refuse().await;
                 return;
             };
             if !self.catch_up(&mut watchers, now).await {
@@ -108,12 +120,22 @@ impl Stream {
         self.answers.send(Ok(answer)).await.is_ok()
     }
 
+    /// Ends the stream because nothing is answered, and says why. False: it is over.
+    async fn refuse(&self) -> bool {
+        let (_nothing, failed) = self.shared.look(|_shown| ());
+        let failure = failed.map_or(Failure::Stopped, Failure::Storage);
+        let _gone = self.answers.send(Err(failure.into())).await;
+        false
+    }
+
     async fn take(&self, request: PbWatchRequest, watchers: &mut Watchers) -> bool {
-        let Ok((now, compacted)) = self
-            .shared
-            .read(|state| Ok((state.kv.revision(), state.kv.compacted())))
-        else {
-            return false;
+        let position = self.shared.read(|shown| {
+            let kv = &shown.state.kv;
+            let first = shown.history.first_watchable(kv.compacted());
+            Ok((kv.revision(), first))
+        });
+        let Ok((now, first)) = position else {
+            return self.refuse().await;
         };
         match request.request_union {
             Some(PbWatchRequestUnion::CreateRequest(create)) => {
@@ -135,7 +157,7 @@ impl Stream {
                         fragment: create.fragment,
                     },
                 };
-                self.create(wanted, (now, compacted), watchers).await
+                self.create(wanted, (now, first), watchers).await
             },
             Some(PbWatchRequestUnion::CancelRequest(cancel)) => {
                 let id = cancel.watch_id;
@@ -169,7 +191,7 @@ impl Stream {
     async fn create(
         &self,
         wanted: Wanted,
-        (now, compacted): (i64, i64),
+        (now, first): (i64, i64),
         watchers: &mut Watchers,
     ) -> bool {
         let refused = watchers.refuse(&wanted);
@@ -191,9 +213,9 @@ impl Stream {
         if refused.is_some() {
             return true;
         }
-        if wanted.start_revision > 0 && wanted.start_revision < compacted {
+        if wanted.start_revision > 0 && wanted.start_revision < first {
             watchers.ended.insert(id);
-            return self.send(self.compacted(id, compacted)).await;
+            return self.send(self.compacted(id, first)).await;
         }
         let mut watcher = wanted.watcher;
         if wanted.start_revision > 0 {
@@ -203,13 +225,13 @@ impl Stream {
         true
     }
 
-    /// The end of a watcher that wants what was compacted.
-    fn compacted(&self, id: i64, compacted: i64) -> PbWatchResponse {
+    /// The end of a watcher that wants what was compacted; it is told from where it may start.
+    fn compacted(&self, id: i64, first: i64) -> PbWatchResponse {
         PbWatchResponse {
             header: self.header(0),
             watch_id: id,
             canceled: true,
-            compact_revision: compacted,
+            compact_revision: first,
             ..PbWatchResponse::default()
         }
     }
@@ -221,21 +243,19 @@ impl Stream {
             while let Some(watcher) = watchers.live.get_mut(&id)
                 && watcher.sent < now
             {
-                let Ok((compacted, news)) = self.news(watcher, now) else {
-                    return false;
+                let Ok(news) = self.news(watcher, now) else {
+                    return self.refuse().await;
                 };
-                if compacted > watcher.sent + 1 {
-                    watchers.live.remove(&id);
-                    watchers.ended.insert(id);
-                    let canceled = self.compacted(id, compacted);
-                    if !self.send(canceled).await {
-                        return false;
-                    }
-                    break;
-                }
-                let Some((upto, events)) = news else {
-                    watcher.sent = now;
-                    break;
+                let (upto, events) = match news {
+                    News::Missed(first) => {
+                        watchers.live.remove(&id);
+                        watchers.ended.insert(id);
+                        if !self.send(self.compacted(id, first)).await {
+                            return false;
+                        }
+                        break;
+                    },
+                    News::Events(upto, events) => (upto, events),
                 };
                 watcher.sent = upto;
                 let fragment = watcher.fragment;
@@ -247,33 +267,30 @@ impl Stream {
         true
     }
 
-    /// What a watcher has not got: up to which revision, and the events for it.
-    #[expect(clippy::type_complexity, reason = "read once, just above")]
-    fn news(
-        &self,
-        watcher: &Watcher,
-        now: i64,
-    ) -> Result<(i64, Option<(i64, Vec<PbEvent>)>), Failure> {
-        self.shared.read(|state| {
-            let compacted = state.kv.compacted();
-            // Nothing was missed when the watcher wants what was done at the compacted revision itself,
-            // which is still there.
-            if compacted > watcher.sent + 1 {
-                return Ok((compacted, None));
+    /// What a watcher has not got, up to a revision at the most.
+    fn news(&self, watcher: &Watcher, now: i64) -> Result<News, Failure> {
+        self.shared.read(|shown| {
+            let compacted = shown.state.kv.compacted();
+            // Nothing was missed when the watcher wants what was done at the compacted revision
+            // itself, which is still there.
+            let first = shown.history.first_watchable(compacted);
+            if first > watcher.sent + 1 {
+                return Ok(News::Missed(first));
             }
-            let mut events = Vec::new();
-            let mut upto = None;
-            for (revision, all) in state.kv.since(watcher.sent).take(REVISIONS_AT_ONCE) {
-                if *revision > now {
-                    break;
+            let (mut events, mut bytes) = (Vec::new(), 0_usize);
+            let missing = shown.history.since(watcher.sent);
+            let missing = missing.take_while(|revision| revision.at <= now);
+            for (count, revision) in missing.enumerate() {
+                if count == REVISIONS_AT_ONCE || bytes > NEWS_BYTES {
+                    return Ok(News::Events(revision.at - 1, events));
                 }
-                upto = Some(*revision);
-                events.extend(
-                    all.iter()
-                        .filter_map(|event| watcher.wants(event, compacted)),
-                );
+                let wanted = revision.events.iter();
+                for event in wanted.filter_map(|event| watcher.wants(event, compacted)) {
+                    bytes = bytes.saturating_add(event.encoded_len());
+                    events.push(event);
+                }
             }
-            Ok((compacted, upto.map(|upto| (upto, events))))
+            Ok(News::Events(now, events))
         })
     }
 
@@ -291,14 +308,17 @@ impl Stream {
         if !fragment {
             return self.send(answer(events, false)).await;
         }
-        let (mut part, mut bytes) = (Vec::new(), 0);
+        // Split as etcd does it.
+        let empty = answer(Vec::new(), true).encoded_len();
+        let (mut part, mut bytes) = (Vec::new(), empty);
         for event in events {
             let len = event.encoded_len();
-            if !part.is_empty() && bytes + len > FRAGMENT_BYTES {
+            let len = 1 + prost::length_delimiter_len(len) + len;
+            if !part.is_empty() && bytes + len >= FRAGMENT_BYTES {
                 if !self.send(answer(std::mem::take(&mut part), true)).await {
                     return false;
                 }
-                bytes = 0;
+                bytes = empty;
             }
             bytes += len;
             part.push(event);

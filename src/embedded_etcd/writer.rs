@@ -1,202 +1,272 @@
-//! One writer: takes the changes that wait, applies them, syncs the log once, and answers them all.
+//! One writer: takes the changes that wait, does them on a state of its own, syncs the log once,
+//! shows the changes, and answers them all.
 //!
-//! The state is locked from the first change to the end of the sync, so that no reader sees what is
-//! not on the disk. When the disk fails, everything is refused from then on.
+//! When the log fails, every call is refused at once, with the reason, and an error says so. The
+//! state of the writer is thrown away then, and the log is read back until that succeeds: what is
+//! served from then on was written and synced again, and holds everything that was acknowledged. A
+//! change that was refused may be in it, as after any lost answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 
 use super::failure::Failure;
-use super::persist::Log;
+use super::history;
+use super::persist::{self, Changes, Log, Opened};
+use super::shared::{Shared, Size, Work};
 use super::state::{Done, State};
-use crate::clock::Clock;
 use crate::fault::chain;
 use crate::tasks::Tasks;
 
-/// Changes that wait at the most; further ones wait before they are queued.
-const QUEUE_LEN_MAX: usize = 1_024;
 /// Changes that share one sync at the most.
 const BATCH_LEN_MAX: usize = 256;
-/// Revisions of history that are kept; older ones are compacted away.
-const HISTORY_REVISIONS_MAX: usize = 20_000;
 /// How often ended leases are looked for.
 const LEASE_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes of live state and log.
-pub(super) const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// How long a log that failed rests before it is read back.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change: what it answers, made while the state is locked.
-type Work = Box<dyn FnOnce(&mut State) -> (Done, Answer) + Send>;
-/// Sends the answer once the change is on the disk.
-type Answer = Box<dyn FnOnce(bool) + Send>;
-
-/// What all parts of the server share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) state: Mutex<Held>,
-    /// The newest revision on the disk, and `None` once the disk has failed.
-    pub(super) revision: watch::Sender<Option<i64>>,
-    queue: mpsc::Sender<Work>,
-    pub(super) clock: Arc<dyn Clock>,
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// What lives.
+    pub(super) quota_bytes: u64,
+    /// Changes that share one sync, without the last of them.
+    pub(super) batch_bytes: usize,
+    /// History; what is older is compacted away.
+    pub(super) history: history::Bounds,
+    pub(super) disk: persist::Bounds,
 }
 
-/// The state and its log.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) state: State,
-    pub(super) log: Log,
-    failed: bool,
-}
-
-impl Shared {
-    /// Starts the writer.
-    pub(super) fn start(log: Log, state: State, clock: Arc<dyn Clock>, tasks: &Tasks) -> Arc<Self> {
-        let (queue, works) = mpsc::channel(QUEUE_LEN_MAX);
-        let revision = watch::Sender::new(Some(state.kv.revision()));
-        let state = Mutex::new(Held {
-            state,
-            log,
-            failed: false,
-        });
-        let shared = Arc::new(Self {
-            state,
-            revision,
-            queue,
-            clock,
-        });
-        tasks.spawn(
-            "etcd-writer",
-            write(Arc::clone(&shared), works, tasks.clone()),
-        );
-        tasks.spawn("etcd-leases", expire(Arc::clone(&shared), tasks.clone()));
-        shared
-    }
-
-    /// Reads the state.
-    pub(super) fn read<T>(
-        &self,
-        read: impl FnOnce(&State) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.failed {
-            Err(Failure::Storage)
-        } else {
-            read(&held.state)
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            // A change of everything fits into one frame of the log.
+            quota_bytes: 512 * 1024 * 1024,
+            batch_bytes: 8 * 1024 * 1024,
+            history: history::Bounds {
+                revisions: 20_000,
+                bytes: 64 * 1024 * 1024,
+            },
+            disk: persist::Bounds::default(),
         }
     }
+}
 
-    /// Changes the state; answers when the change is on the disk.
-    pub(super) async fn change<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<(T, Done), Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let (sender, answer) = oneshot::channel();
-        let work: Work = Box::new(move |state| {
-            let (done, result) = match change(state) {
-                Ok((value, done)) => (done, Ok(value)),
-                Err(failure) => (Done::default(), Err(failure)),
+/// The log and the state that it will give.
+struct Writer {
+    shared: Arc<Shared>,
+    log: Log,
+    state: State,
+    bounds: Bounds,
+}
+
+/// Starts the writer.
+pub(super) fn start(
+    opened: Opened,
+    (shared, works): (Arc<Shared>, mpsc::Receiver<Work>),
+    bounds: Bounds,
+    tasks: &Tasks,
+) {
+    let queue = Queue {
+        shared: Arc::clone(&shared),
+        works,
+        folder: opened.log.folder().to_owned(),
+        tasks: tasks.clone(),
+        bounds,
+    };
+    tasks.spawn("etcd-writer", queue.run(opened));
+    tasks.spawn("etcd-leases", expire(shared, tasks.clone()));
+}
+
+impl Writer {
+    /// Does changes, as many as fit into one sync, and answers them.
+    fn commit(&mut self, batch: &mut VecDeque<Work>) -> Result<(), persist::Error> {
+        let (mut all, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::new());
+        let bounds = self.bounds;
+        let (surplus, _failed) = self
+            .shared
+            .look(|shown| shown.history.surplus(bounds.history));
+        if let Some(revision) = surplus
+            && self.state.kv.compact(revision).is_ok()
+        {
+            let done = Done {
+                compacted: Some(revision),
+                ..Done::default()
             };
-            let answer: Answer = Box::new(move |stored| {
-                let result = if stored {
-                    result
-                } else {
-                    Err(Failure::Storage)
-                };
-                // Whoever asked may have gone; the change stands.
-                let _gone = sender.send(result);
-            });
-            (done, answer)
-        });
-        self.queue
-            .send(work)
-            .await
-            .map_err(|_closed| Failure::Stopped)?;
-        answer.await.map_err(|_dropped| Failure::Stopped)?
-    }
-
-    /// Renews a lease. It is not logged: after a restart every lease starts anew.
-    pub(super) fn renew(&self, id: i64) -> Result<Option<i64>, Failure> {
-        let now = self.clock.now();
-        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.failed {
-            Err(Failure::Storage)
-        } else {
-            Ok(held.state.renew(id, now))
+            changes.push(&done);
+            all.push(done);
         }
-    }
-}
-
-async fn write(shared: Arc<Shared>, mut works: mpsc::Receiver<Work>, tasks: Tasks) {
-    loop {
-        let first = tokio::select! {
-            work = works.recv() => work,
-            () = tasks.stopping() => None,
-        };
-        let Some(first) = first else { return };
-        let mut batch = vec![first];
-        while batch.len() < BATCH_LEN_MAX
-            && let Ok(work) = works.try_recv()
+        while changes.bytes() <= bounds.batch_bytes
+            && let Some(work) = batch.pop_front()
         {
-            batch.push(work);
-        }
-        let shared = Arc::clone(&shared);
-        if tasks
-            .spawn_blocking(move || commit(&shared, batch))
-            .await
-            .is_err()
-        {
-            tracing::error!("the writer of the embedded etcd broke off");
-            return;
-        }
-    }
-}
-
-fn commit(shared: &Shared, batch: Vec<Work>) {
-    let mut held = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut all = Vec::with_capacity(batch.len());
-    let mut answers = Vec::with_capacity(batch.len());
-    if !held.failed {
-        for work in batch {
-            let (done, answer) = work(&mut held.state);
+            let is_full = work.grows && self.state.live_bytes() > bounds.quota_bytes;
+            let state = if is_full {
+                Err(Failure::NoSpace)
+            } else {
+                Ok(&mut self.state)
+            };
+            let (done, answer) = (work.run)(state);
             if !done.is_nothing() {
+                changes.push(&done);
                 all.push(done);
             }
             answers.push(answer);
         }
-        if let Some(oldest) = held.state.kv.oldest_of(HISTORY_REVISIONS_MAX)
-            && held.state.kv.history_len() > HISTORY_REVISIONS_MAX + HISTORY_REVISIONS_MAX / 4
-            && held.state.kv.compact(oldest).is_ok()
-        {
-            all.push(Done {
-                compacted: Some(oldest),
-                ..Done::default()
-            });
+        let stored = self.log.append(&changes);
+        let outcome = match &stored {
+            Ok(()) => {
+                self.shared.show(all, self.log.bytes());
+                Ok(())
+            },
+            Err(error) => Err(fail(&self.shared, error)),
+        };
+        for answer in answers {
+            answer(outcome.clone());
         }
-        let stored = held.log.append(all.iter());
-        let stored = stored.and_then(|()| {
-            if !held.log.has_grown() {
-                return Ok(());
+        stored
+    }
+
+    /// Commits a whole batch, and writes the log anew when it is time.
+    fn work(&mut self, mut batch: VecDeque<Work>) -> Result<(), VecDeque<Work>> {
+        while !batch.is_empty() {
+            if self.commit(&mut batch).is_err() {
+                return Err(batch);
             }
-            let Held { state, log, .. } = &mut *held;
-            log.rewrite(state)
-        });
-        if let Err(error) = stored {
-            tracing::error!(
-                error = chain(&error),
-                "the disk failed: nothing is stored any more"
-            );
-            held.failed = true;
+        }
+        if self.log.has_grown() {
+            if let Err(error) = self.log.rewrite(&self.state) {
+                fail(&self.shared, &error);
+                return Err(batch);
+            }
+            self.shared.show(Vec::new(), self.log.bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Says why the log is not used any more, to everybody.
+fn fail(shared: &Shared, error: &persist::Error) -> Failure {
+    let reason: Arc<str> = format!("its log failed: {}", chain(error)).into();
+    let (_nothing, before) = shared.look(|_shown| ());
+    if before.as_ref() != Some(&reason) {
+        tracing::error!(
+            error = chain(error),
+            "the embedded etcd's log failed: every call is refused until it is read back"
+        );
+    }
+    shared.fail(Arc::clone(&reason));
+    Failure::Storage(reason)
+}
+
+/// The changes that wait, and whoever does them.
+struct Queue {
+    shared: Arc<Shared>,
+    works: mpsc::Receiver<Work>,
+    folder: PathBuf,
+    tasks: Tasks,
+    bounds: Bounds,
+}
+
+impl Queue {
+    async fn run(mut self, opened: Opened) {
+        let mut writer = self.writer(opened);
+        loop {
+            let first = tokio::select! {
+                work = self.works.recv() => work,
+                () = self.tasks.stopping() => None,
+            };
+            let Some(first) = first else { return };
+            let mut batch = VecDeque::from([first]);
+            while batch.len() < BATCH_LEN_MAX
+                && let Ok(work) = self.works.try_recv()
+            {
+                batch.push_back(work);
+            }
+            let turn = self.tasks.spawn_blocking(move || {
+                let done = writer.work(batch);
+                (writer, done)
+            });
+            writer = match turn.await {
+                Ok((writer, Ok(()))) => writer,
+                broken => {
+                    if let Ok((_writer, Err(left))) = broken {
+                        left.into_iter().for_each(|work| self.refuse(work));
+                    } else {
+                        let broke_off = std::io::Error::other("the writer broke off");
+                        fail(&self.shared, &persist::Error::Files(broke_off));
+                    }
+                    match self.reopen().await {
+                        Some(writer) => writer,
+                        None => return,
+                    }
+                },
+            };
         }
     }
-    let stored = !held.failed;
-    let revision = stored.then(|| held.state.kv.revision());
-    drop(held);
-    shared
-        .revision
-        .send_if_modified(|known| std::mem::replace(known, revision) != revision);
-    for answer in answers {
-        answer(stored);
+
+    fn writer(&self, opened: Opened) -> Writer {
+        Writer {
+            shared: Arc::clone(&self.shared),
+            log: opened.log,
+            state: opened.state,
+            bounds: self.bounds,
+        }
+    }
+
+    /// Reads the log back until that succeeds, and refuses what comes meanwhile. `None`: it is time
+    /// to stop.
+    async fn reopen(&mut self) -> Option<Writer> {
+        loop {
+            self.refuse_until(tokio::time::sleep(REOPEN_INTERVAL))
+                .await?;
+            let (shared, bounds) = (Arc::clone(&self.shared), self.bounds.disk);
+            let folder = self.folder.clone();
+            let opening = self.tasks.spawn_blocking(move || {
+                let opened = Log::read_back(&folder, shared.clock.now(), bounds)?;
+                shared.check_nothing_is_lost(&opened)?;
+                Ok(opened)
+            });
+            let opened: Result<Opened, persist::Error> = match self.refuse_until(opening).await? {
+                Ok(opened) => opened,
+                Err(_broke_off) => Err(std::io::Error::other("reading it back broke off").into()),
+            };
+            match opened {
+                Ok(opened) => {
+                    let revision = opened.state.kv.revision();
+                    tracing::info!(
+                        revision,
+                        "the embedded etcd's log was read back: it serves again"
+                    );
+                    self.shared.show_again(&opened);
+                    return Some(self.writer(opened));
+                },
+                Err(error) => {
+                    fail(&self.shared, &error);
+                },
+            }
+        }
+    }
+
+    /// Refuses the changes that come until something has happened. `None`: it is time to stop.
+    async fn refuse_until<T>(&mut self, happens: impl Future<Output = T>) -> Option<T> {
+        let mut happens = std::pin::pin!(happens);
+        loop {
+            tokio::select! {
+                happened = &mut happens => return Some(happened),
+                work = self.works.recv() => self.refuse(work?),
+                () = self.tasks.stopping() => return None,
+            }
+        }
+    }
+
+    fn refuse(&self, work: Work) {
+        let (_nothing, failed) = self.shared.look(|_shown| ());
+        let failure = failed.map_or(Failure::Stopped, Failure::Storage);
+        let (_nothing, answer) = (work.run)(Err(failure.clone()));
+        answer(Err(failure));
     }
 }
 
@@ -208,24 +278,29 @@ async fn expire(shared: Arc<Shared>, tasks: Tasks) {
             () = tasks.stopping() => return,
         }
         let now = shared.clock.now();
-        let Ok(ended) = shared.read(|state| Ok(state.ended(now))) else {
-            return;
-        };
-        for id in ended {
-            let revoked = shared.change(move |state| {
-                // Renewed in between: then it lives.
-                if state
-                    .leases
-                    .get(&id)
-                    .is_none_or(|lease| lease.deadline > now)
-                {
+        // While the log has failed none is ended; afterwards each starts anew.
+        let ended = shared.read(|shown| Ok(shown.state.ended(now)));
+        for id in ended.unwrap_or_default() {
+            let asked = Arc::clone(&shared);
+            let revoked = shared.change(Size::Shrinks, move |state| {
+                // Renewed in between, or granted anew: then it lives.
+                let granted = state.leases.get(&id).map(|lease| lease.deadline);
+                if granted.is_none_or(|deadline| deadline > now) || !asked.has_ended(id) {
                     return Ok(((), Done::default()));
                 }
                 state.revoke(id).map(|done| ((), done))
             });
-            if revoked.await.is_err() {
-                return;
+            match revoked.await {
+                Ok(()) => {},
+                Err(Failure::Stopped) => return,
+                Err(failure) => {
+                    tracing::debug!(id, ?failure, "a lease that ended is not revoked yet");
+                    break;
+                },
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,12 @@
 //!
 //! `VECTORSPHERE_SEED=1 VECTORSPHERE_DIFFERENTIAL_LISTS=9 cargo test --release --test it differential`
 //!
-//! Not compared: who answers (ids and the term in headers), how watched events are split into
-//! messages, the seconds that a lease has left, ids that the server makes up, and the order of leases
-//! and of a lease's keys.
+//! Not compared: who answers (ids and the term in headers), which revisions share a message of a watch
+//! (in both it depends on how far behind a watcher is), the seconds that a lease has left, ids that the
+//! server makes up, and the order of leases and of a lease's keys. How one large revision is split is
+//! compared by [`fragments`].
 
+mod fragments;
 mod operations;
 mod run;
 mod sides;

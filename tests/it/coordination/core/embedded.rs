@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
+use etcd_client::{Client, GetOptions, WatchOptions, WatchStream};
 use vectorsphere::clock::SystemClock;
 use vectorsphere::coordination::mirror::Mirror;
 use vectorsphere::embedded_etcd::{EmbeddedEtcd, Settings};
@@ -80,6 +81,63 @@ async fn the_core_stands_on_the_embedded_etcd() {
     tasks.stop();
     serving.stop();
     assert!(serving.join(LIMIT).await);
+}
+
+/// Keys are put until the log was written anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_from_before_a_new_log_is_told_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (serving, port) = serve(folder.path(), 0, false);
+    let endpoint = [format!("http://127.0.0.1:{port}")];
+    let mut etcd = Client::connect(&endpoint, None).await.unwrap();
+    let log = folder.path().join("log");
+    let mut largest = 0;
+    for n in 0.. {
+        etcd.put("k", vec![7; 1_400_000], None).await.unwrap();
+        let bytes = fs_err::metadata(&log).unwrap().len();
+        if bytes < largest {
+            break;
+        }
+        largest = bytes;
+        assert!(n < 100, "the log is never written anew");
+    }
+    serving.stop();
+    assert!(serving.join(LIMIT).await);
+    let (serving, _port) = serve(folder.path(), port, false);
+    let mut etcd = Client::connect(&endpoint, None).await.unwrap();
+
+    let first = refused_from(&mut etcd, 2).await;
+    assert!(first > 20, "{first}");
+    // The snapshot is of the revision before, and what was done at that one is not known any more.
+    assert_eq!(refused_from(&mut etcd, first - 1).await, first);
+    // From the revision that it names nothing is missed.
+    etcd.put("k", "new", None).await.unwrap();
+    let mut watch = watch_from(&mut etcd, first).await;
+    let news = watch.message().await.unwrap().unwrap();
+    let event = news.events().first().unwrap().kv().unwrap();
+    assert_eq!(event.mod_revision(), first);
+    // What the snapshot holds is read at its revision.
+    let options = GetOptions::new().with_revision(first - 1);
+    let got = etcd.get("k", Some(options)).await.unwrap();
+    assert_eq!(got.kvs().first().unwrap().mod_revision(), first - 1);
+    serving.stop();
+    assert!(serving.join(LIMIT).await);
+}
+
+/// A watch that must be ended at once: from where it may start.
+async fn refused_from(etcd: &mut Client, start: i64) -> i64 {
+    let mut watch = watch_from(etcd, start).await;
+    let ended = watch.message().await.unwrap().unwrap();
+    assert!(ended.canceled(), "from {start}: {ended:?}");
+    ended.compact_revision()
+}
+
+async fn watch_from(etcd: &mut Client, start: i64) -> WatchStream {
+    let options = WatchOptions::new().with_start_revision(start);
+    let mut watch = etcd.watch("k", Some(options)).await.unwrap();
+    let created = watch.message().await.unwrap().unwrap();
+    assert!(created.created());
+    watch
 }
 
 /// A change may meet the connection that dies with the server; it says so, and is made again.

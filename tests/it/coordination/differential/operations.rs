@@ -90,6 +90,8 @@ pub(super) struct Watching {
     /// Puts are left out by 0, deletes by 1.
     pub(super) filters: Vec<i32>,
     pub(super) prev_kv: bool,
+    /// Whether large messages may come in parts.
+    pub(super) fragment: bool,
     /// 0: the server chooses.
     pub(super) id: i64,
 }
@@ -389,6 +391,7 @@ impl Generator {
             start_revision,
             filters,
             prev_kv: self.chance(50),
+            fragment: self.chance(40),
             id,
         }
     }

@@ -17,7 +17,7 @@ use super::wire::Wire;
 const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
-const TXN: &str = "/etcdserverpb.KV/Txn";
+pub(super) const TXN: &str = "/etcdserverpb.KV/Txn";
 const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
 const REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";

@@ -11,7 +11,7 @@ use super::LIMIT;
 use super::operations::Watching;
 use super::wire::Wire;
 
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
+pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// What a watcher got, whatever messages it came in.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +149,7 @@ impl Watches {
 }
 
 /// The types inside of these two requests have no public names, so they are filled in.
-fn create_request(watching: &Watching) -> PbWatchRequest {
+pub(super) fn create_request(watching: &Watching) -> PbWatchRequest {
     let mut union = PbWatchRequestUnion::CreateRequest(Default::default());
     if let PbWatchRequestUnion::CreateRequest(create) = &mut union {
         create.key.clone_from(&watching.key);
@@ -157,6 +157,7 @@ fn create_request(watching: &Watching) -> PbWatchRequest {
         create.start_revision = watching.start_revision;
         create.filters.clone_from(&watching.filters);
         create.prev_kv = watching.prev_kv;
+        create.fragment = watching.fragment;
         create.watch_id = watching.id;
     }
     PbWatchRequest {
