@@ -185,9 +185,10 @@ pub async fn run(
 
     let etcd_tasks = Tasks::new();
     let etcd = start_etcd(folder.path(), &clock, &entropy, &etcd_tasks)?;
-    let etcd = format!("http://{etcd}");
     say(&format!("data {}", folder.path().display()));
+    // Without a scheme: etcdctl before 3.5 makes a wrong request of one.
     say(&format!("etcd {etcd} (etcdctl --endpoints {etcd})"));
+    let etcd = format!("http://{etcd}");
 
     let tasks = Tasks::new();
     let probe = readiness::Probe::new(settings.tls.as_ref()).map_err(Error::Certificate)?;
