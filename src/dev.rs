@@ -35,6 +35,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::clock::Clock;
+use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::embedded_etcd::{self, EmbeddedEtcd};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind};
@@ -172,10 +173,12 @@ pub async fn run(
     let data_dir = settings.data_dir.of(&manifest.name);
     refuse(&settings, &data_dir, &manifest.name)?;
     let folder = DataFolder::open(&data_dir, clock.as_ref()).await?;
-    let prepared = prepare::plan(&manifest, folder.path()).map_err(Error::Files)?;
+    let has_file = settings.file.is_some();
+    let prepared = prepare::plan(&manifest, folder.path(), has_file).map_err(Error::Files)?;
     for notice in &prepared.notices {
         say(notice);
     }
+    warn_of_external_etcd(&manifest.spec);
     if prepared.components.is_empty() {
         return Ok(());
     }
@@ -228,6 +231,22 @@ fn refuse(settings: &Dev, data_dir: &Path, cluster: &str) -> Result<(), Error> {
         return Err(Error::Settings(faults));
     }
     refusals::check_folder(data_dir, cluster)
+}
+
+/// Whoever names an etcd expects the cluster's records to be there.
+fn warn_of_external_etcd(spec: &VectorClusterSpec) {
+    if let Some(external) = &spec.etcd.external {
+        let endpoints: Vec<&str> = external
+            .endpoints
+            .iter()
+            .map(|one| one.0.as_str())
+            .collect();
+        let endpoints = endpoints.join(",");
+        tracing::warn!(
+            endpoints,
+            "the manifest's etcd is not used: on one machine the embedded one takes its place"
+        );
+    }
 }
 
 /// The address of the first gateway, for as long as this runs: port 0 becomes a port that is free, so

@@ -304,7 +304,7 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
 }
 
 #[test]
-fn dev_tells_what_has_no_effect_and_where_etcd_is() {
+fn dev_tells_what_has_no_effect_and_warns_of_an_etcd_that_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let hibernated = format!("{SAMPLE}  power: Hibernated\n  deletionProtection: true\n");
     let file = folder.path().join("cluster.yaml");
@@ -325,4 +325,16 @@ fn dev_tells_what_has_no_effect_and_where_etcd_is() {
     ] {
         assert!(said.lines().any(|there| there == line), "{line}\n{said}");
     }
+    let external = SAMPLE.replace(
+        "managed:\n      replicas: 1",
+        "external:\n      endpoints: ['http://etcd:2379']",
+    );
+    fs_err::write(&file, format!("{external}  power: Hibernated\n")).unwrap();
+    let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
+    let (code, said) = refused(dev.arg(&file).arg("--data-dir").arg(&data));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(" WARN ") && said.contains("http://etcd:2379"),
+        "{said}"
+    );
 }
