@@ -291,6 +291,16 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
         .into_iter()
         .flat_map(|role| cluster.pids(role))
         .collect();
+    let http_addresses = cluster.components();
+    let http_addresses = http_addresses
+        .iter()
+        .map(|card| card["http_address"].clone());
+    for address in http_addresses {
+        let mut ctl = vectorsphere(&["ctl", "status", "--master", address.as_str().unwrap()]);
+        let (code, said) = refused(&mut ctl);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("not the gRPC address of a master"), "{said}");
+    }
     assert_eq!(cluster.terminate(), Some(0));
     assert!(pids.iter().all(|pid| !runs(*pid)));
     assert!(!folder.path().join("endpoints.json").try_exists().unwrap());
