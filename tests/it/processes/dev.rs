@@ -303,6 +303,15 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
     }
     assert_eq!(cluster.terminate(), Some(0));
     assert!(pids.iter().all(|pid| !runs(*pid)));
+    for name in ["laptop-gateway-0", "laptop-master-0", "laptop-worker-0"] {
+        let log = folder.path().join(format!("logs/{name}.log"));
+        let log = fs_err::read_to_string(log).unwrap();
+        let (_before, stop) = log.rsplit_once(": stopping").unwrap();
+        assert!(
+            !stop.contains(" WARN ") && !stop.contains(" ERROR "),
+            "{name}\n{stop}"
+        );
+    }
     assert!(!folder.path().join("endpoints.json").try_exists().unwrap());
     let again = LocalCluster::start(folder.path(), None);
     let after = endpoints(folder.path());
