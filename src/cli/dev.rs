@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::clock::SystemClock;
 use crate::dev;
 use crate::entropy::Entropy;
-use crate::fault::chain;
+use crate::fault::{Fault, Kind, chain};
 use crate::process::StopRequests;
 use crate::settings::{Dev, DevArgs};
 use crate::telemetry::start_logging;
 
 use super::process::{name_process, runtime};
-use super::{complain, refuse};
+use super::{EXIT_USAGE, complain, refuse};
 
 /// Threads that serve etcd to a handful of processes.
 const THREADS: usize = 2;
@@ -50,9 +50,14 @@ async fn carry_out(settings: Dev) -> ExitCode {
             complain(&format!("{file} cannot be used:"));
             refuse(&faults)
         },
+        Err(dev::Error::Settings(faults)) => refuse(&faults),
         Err(error) => {
             complain(&chain(&error));
-            ExitCode::FAILURE
+            if error.kind() == Kind::InvalidInput {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         },
     }
 }

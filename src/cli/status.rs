@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::rpc::{self, Channels, Request, proto};
+use crate::rpc::{self, Channels, Code, Request, Status, proto};
 use crate::security::{Peer, Peers};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,12 +22,25 @@ pub(super) async fn ask(masters: &[String]) -> anyhow::Result<proto::GetClusterS
         let answer = tokio::time::timeout(TIMEOUT, client.get_cluster_state(request)).await;
         match answer {
             Ok(Ok(state)) => return Ok(state.into_inner()),
-            Ok(Err(status)) => failed = rpc::from_status(&status, false).into(),
+            Ok(Err(status)) => failed = anyhow::Error::msg(sentence_of(&status)),
             Err(elapsed) => failed = elapsed.into(),
         }
         failed = failed.context(format!("ask master {master}"));
     }
     Err(failed).context("no master answers")
+}
+
+/// Why there is no answer. Whoever listens there may speak another language than a master.
+fn sentence_of(status: &Status) -> String {
+    let text = status.message();
+    if status.code() == Code::Unimplemented || text.contains("grpc-status header missing") {
+        "this is not the gRPC address of a master, which DATA_DIR/endpoints.json has as its rpc_address"
+            .to_owned()
+    } else if text.is_empty() {
+        status.code().to_string()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The state as JSON.
@@ -177,6 +190,17 @@ fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_master_is_said_to_be_none() {
+        let http = Status::unimplemented("grpc-status header missing, mapped from HTTP 404");
+        let keys = Status::unauthenticated("grpc-status header missing, mapped from HTTP 401");
+        for status in [http, keys, Status::unimplemented("")] {
+            assert!(sentence_of(&status).contains("not the gRPC address of a master"));
+        }
+        assert_eq!(sentence_of(&Status::unavailable("refused")), "refused");
+        assert!(!sentence_of(&Status::unavailable("")).is_empty());
+    }
 
     #[test]
     fn a_cluster_reads_like_a_table() {

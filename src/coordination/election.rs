@@ -106,8 +106,9 @@ impl Election {
             leadership: sender,
             will: Arc::clone(&will),
             announced: 0,
+            tasks: tasks.clone(),
         };
-        tasks.spawn("election", candidate.run(session.standing(), tasks.clone()));
+        tasks.spawn("election", candidate.run(session.standing()));
         Self {
             etcd,
             keys,
@@ -192,20 +193,22 @@ struct Candidate {
     will: Arc<watch::Sender<Will>>,
     /// The generation of the session that the candidacy was written on.
     announced: u64,
+    tasks: Tasks,
 }
 
 impl Candidate {
-    async fn run(mut self, mut session: watch::Receiver<Standing>, tasks: Tasks) {
+    async fn run(mut self, mut session: watch::Receiver<Standing>) {
         let mut changes = self.leaders.changes();
         let mut will = self.will.subscribe();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
-        while !tasks.is_stopping() {
+        while !self.tasks.is_stopping() {
             changes.borrow_and_update();
             let standing = *session.borrow_and_update();
             let willing = *will.borrow_and_update();
             self.show(self.decide(standing, willing));
             let due = self.is_due(standing, willing);
             let pausing = willing == Will::Pausing;
+            let stopping = self.tasks.stopping();
             let work = async {
                 if due {
                     self.advance(standing).await
@@ -216,7 +219,7 @@ impl Candidate {
             tokio::select! {
                 // First, so that nothing that etcd says is looked at once the session is not certain.
                 biased;
-                () = tasks.stopping() => {},
+                () = stopping => {},
                 changed = session.changed() => if changed.is_err() { break },
                 changed = will.changed() => if changed.is_err() { break },
                 changed = changes.changed() => if changed.is_err() { break },
@@ -306,6 +309,9 @@ impl Candidate {
                     tracing::info!(leader = record.name, term = term.0, "another master leads");
                 },
                 Leadership::Follower { leader: None } => tracing::info!("no master leads"),
+                Leadership::Unknown if self.tasks.is_stopping() => {
+                    tracing::debug!("this master stops, and asks no more who leads");
+                },
                 Leadership::Unknown => tracing::warn!("this master does not know who leads"),
             }
             *known = next;

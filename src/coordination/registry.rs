@@ -90,6 +90,9 @@ impl Keeper {
                         written = Some(wanted);
                         backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
                     },
+                    Err(error) if tasks.is_stopping() => {
+                        tracing::debug!(error = chain(&error), "the last entry was not written");
+                    },
                     Err(error) => {
                         tracing::warn!(error = chain(&error), "registration waits");
                     },

@@ -208,11 +208,18 @@ impl Inner {
 
     /// Tells how the session stands, if that is news.
     fn announce(&self) -> Standing {
-        let standing = self.lock().standing();
+        let (standing, is_closed) = {
+            let machine = self.lock();
+            (machine.standing(), machine.is_closed())
+        };
         self.standing.send_if_modified(|known| {
             let news = *known != standing;
             if news && standing.state == State::Suspect {
-                tracing::warn!("the session with etcd is suspect: its lease may have ended");
+                if is_closed {
+                    tracing::debug!("the session with etcd is not renewed any more");
+                } else {
+                    tracing::warn!("the session with etcd is suspect: its lease may have ended");
+                }
             }
             *known = standing;
             news

@@ -157,7 +157,7 @@ mod tests {
         );
         let manifest = manifest::check(&sample).unwrap();
         let mut listening = Vec::new();
-        for component in prepare::plan_for(&manifest, Vec::new()).components {
+        for component in prepare::plan_for(&manifest, Vec::new(), false).components {
             let process = match Line::of(binary().arguments(&component)) {
                 Line::Gateway(args) => {
                     let gateway = args.check().unwrap();

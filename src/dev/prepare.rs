@@ -31,8 +31,9 @@ pub(super) fn read(file: Option<&Path>) -> Result<Checked, Error> {
 }
 
 /// What should run, given what earlier runs left in the data folder. Etcd is not among it: it runs in
-/// this process.
-pub(super) fn plan_for(manifest: &Checked, existing: Vec<Observed>) -> Prepared {
+/// this process. Fields without effect are told to whoever wrote them: of the sample, which has no
+/// file, nobody is told.
+pub(super) fn plan_for(manifest: &Checked, existing: Vec<Observed>, has_file: bool) -> Prepared {
     let fit = one_machine(&manifest.spec);
     let observation = Observation {
         components: existing,
@@ -43,6 +44,7 @@ pub(super) fn plan_for(manifest: &Checked, existing: Vec<Observed>) -> Prepared 
     let mut notices: Vec<String> = fit
         .without_effect
         .iter()
+        .filter(|path| has_file && manifest.sets(path))
         .map(|path| format!("no effect on one machine: {path}"))
         .collect();
     let left_out = observation.components.iter().filter(|existing| {
@@ -66,8 +68,9 @@ pub(super) fn plan_for(manifest: &Checked, existing: Vec<Observed>) -> Prepared 
 }
 
 /// [`plan_for`] what is in the data folder.
-pub(super) fn plan(manifest: &Checked, data_dir: &Path) -> io::Result<Prepared> {
-    Ok(plan_for(manifest, existing(data_dir, &manifest.name)?))
+pub(super) fn plan(manifest: &Checked, data_dir: &Path, has_file: bool) -> io::Result<Prepared> {
+    let existing = existing(data_dir, &manifest.name)?;
+    Ok(plan_for(manifest, existing, has_file))
 }
 
 /// The components that have a folder.
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn the_laptop_sample_runs_one_of_each_role() {
         let manifest = read(None).unwrap();
-        let prepared = plan_for(&manifest, Vec::new());
+        let prepared = plan_for(&manifest, Vec::new(), false);
         let expected = ["laptop-master-0", "laptop-worker-0", "laptop-gateway-0"];
         assert_eq!(names(&prepared), expected);
     }
@@ -126,7 +129,7 @@ mod tests {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let manifest = read(None).unwrap();
-        let prepared = plan(&manifest, folder.path()).unwrap();
+        let prepared = plan(&manifest, folder.path(), false).unwrap();
         assert!(names(&prepared).contains(&"laptop-worker-2"));
         assert!(!names(&prepared).contains(&"laptop-worker-0"));
         let told = prepared.notices.iter();
@@ -135,6 +138,19 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn only_fields_that_somebody_wrote_have_no_effect() {
+        let told = |text: &str, has_file| {
+            let manifest = manifest::check(text).unwrap();
+            plan_for(&manifest, Vec::new(), has_file).notices
+        };
+        assert!(told(LAPTOP_SAMPLE, false).is_empty());
+        let written = format!("{LAPTOP_SAMPLE}  deletionProtection: true\n");
+        let fields = ["spec.deletionProtection", "spec.worker.storage.size"];
+        let expected = fields.map(|field| format!("no effect on one machine: {field}"));
+        assert_eq!(told(&written, true), expected);
     }
 
     #[test]

@@ -25,8 +25,9 @@ pub struct DevArgs {
         value_name = "HOST:PORT"
     )]
     pub listen: String,
-    /// A file of API keys, for every process. Needed where others than this machine can reach
-    /// --listen.
+    /// A file of API keys, for every process: a line each, `admin: KEY` or `read-only: KEY` with a key
+    /// of 8 to 1024 visible characters; or a folder with a role's key in a file, admin or readonly.
+    /// Needed where others than this machine can reach --listen.
     #[arg(long, env = "VECTORSPHERE_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<String>,
     /// A file with the certificate of --listen and what leads to its authority, PEM.

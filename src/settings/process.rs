@@ -56,8 +56,9 @@ pub struct ProcessArgs {
     /// on every address of its machine. Default: the address it listens on.
     #[arg(long, env = "VECTORSPHERE_ADVERTISE", value_name = "HOST")]
     pub advertise: Option<String>,
-    /// A file of API keys, or a folder with a role's key in a file, admin or readonly. Needed where
-    /// others than this machine can reach --listen.
+    /// A file of API keys, a line each, `admin: KEY` or `read-only: KEY` with a key of 8 to 1024 visible
+    /// characters; or a folder with a role's key in a file, admin or readonly. Needed where others than
+    /// this machine can reach --listen.
     #[arg(long, env = "VECTORSPHERE_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<String>,
     /// A file with the certificate of --listen and what leads to its authority, PEM.

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::crd;
 use crate::crd::v1alpha1::VectorClusterSpec;
-use crate::topology::field::excerpt;
+use crate::topology::field::{Step, excerpt};
 use crate::topology::{FieldFault, FieldPath};
 
 mod functions;
@@ -47,6 +47,22 @@ pub struct Checked {
     pub namespace: Option<String>,
     /// The spec, its defaults filled in.
     pub spec: VectorClusterSpec,
+    /// The manifest as it was written, without defaults.
+    written: Value,
+}
+
+impl Checked {
+    /// Whether whoever wrote the manifest set this field.
+    pub fn sets(&self, path: &FieldPath) -> bool {
+        let mut value = Some(&self.written);
+        for step in path.steps() {
+            value = value.and_then(|value| match step {
+                Step::Field(name) => value.get(name),
+                Step::Item(index) => value.get(index),
+            });
+        }
+        value.is_some()
+    }
 }
 
 /// The checked manifest, or all of its faults in the order of their fields.
@@ -62,11 +78,12 @@ pub fn check(text: &str) -> Result<Checked, Vec<FieldFault>> {
         // An API server takes no status from whoever creates an object.
         object.remove("status");
     }
+    let written = manifest.clone();
     CHECKER.judge(&mut manifest, None, &mut faults);
     if !faults.is_empty() {
         return Err(in_order(faults));
     }
-    accepted(&manifest).map_err(|fault| vec![fault])
+    accepted(&manifest, written).map_err(|fault| vec![fault])
 }
 
 /// Every fault of a change from one checked spec to another: what is immutable has changed, or what
@@ -142,7 +159,7 @@ fn is_ours(manifest: &Map<String, Value>, faults: &mut Vec<FieldFault>) -> bool 
 
 /// The manifest as types. Its faults are known to be none; should the types and the schema ever
 /// disagree, that is a fault too.
-fn accepted(manifest: &Value) -> Result<Checked, FieldFault> {
+fn accepted(manifest: &Value, written: Value) -> Result<Checked, FieldFault> {
     let spec = manifest.get("spec").cloned().unwrap_or(Value::Null);
     let text_at = |pointer| manifest.pointer(pointer).and_then(Value::as_str);
     Ok(Checked {
@@ -150,6 +167,7 @@ fn accepted(manifest: &Value) -> Result<Checked, FieldFault> {
         namespace: text_at("/metadata/namespace").map(str::to_owned),
         spec: serde_json::from_value(spec)
             .map_err(|error| FieldFault::new(FieldPath::of("spec"), error.to_string()))?,
+        written,
     })
 }
 

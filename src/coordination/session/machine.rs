@@ -131,6 +131,11 @@ impl Machine {
         self.suspect = true;
     }
 
+    /// Whether the process itself has ended the session.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// The lease is given up by the process itself, for good; says which one that was.
     pub(super) fn close(&mut self) -> Option<i64> {
         self.closed = true;

@@ -15,7 +15,7 @@ async fn the_service_says_who_it_is_and_that_it_is_there() {
     for (path, text) in [
         ("/healthz", "healthz check passed"),
         ("/livez", "healthz check passed"),
-        ("/readyz", "all shards are ready"),
+        ("/readyz", "ready"),
         ("/metrics", "# EOF\n"),
     ] {
         assert_eq!(

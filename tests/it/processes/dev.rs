@@ -57,8 +57,111 @@ fn a_bad_manifest_is_refused_with_every_fault_and_nothing_is_made() {
     assert_eq!(code, Some(64), "{said}");
     let mut missing = vectorsphere(&["dev", "-f", "/nowhere/cluster.yaml"]);
     let (code, said) = refused(&mut missing);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("/nowhere/cluster.yaml"), "{said}");
+}
+
+#[test]
+fn a_manifest_that_is_no_text_is_refused_with_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let binary = folder.path().join("binary.yaml");
+    fs_err::write(&binary, b"\x7fELF\xff\xfe").unwrap();
+    for file in [folder.path(), &binary] {
+        let (code, said) = refused(vectorsphere(&["dev", "-f"]).arg(file));
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(&file.display().to_string()), "{said}");
+    }
+}
+
+#[test]
+fn files_that_no_component_could_use_are_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = file("cert.pem", &signed.cert.pem());
+    let key = file("key.pem", &signed.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other_key = file("other.pem", &other.signing_key.serialize_pem());
+    let text = file("text.pem", "no certificate");
+    let missing = folder.path().join("missing").display().to_string();
+    let keys = |lines: &str, problem: &str| {
+        let name = format!("keys-{}", lines.len());
+        let file = file(&name, lines);
+        let said = format!("--api-key-file: {file}{problem}");
+        (vec![format!("--api-key-file={file}")], said)
+    };
+    let tls = |certificate: &str, key: &str, said: &str| {
+        let arguments = vec![
+            format!("--tls-cert={certificate}"),
+            format!("--tls-key={key}"),
+        ];
+        (arguments, said.to_owned())
+    };
+    let cases = [
+        keys("correct-horse", ", line 1: is not of the form"),
+        keys(
+            "# ours\nroot: correct-horse",
+            ", line 2: the role is neither",
+        ),
+        keys("admin: short", ", line 1: a key has 8 to 1024"),
+        keys("", ": the file holds no key"),
+        (vec![format!("--api-key-file={missing}")], missing.clone()),
+        tls(&missing, &key, &missing),
+        tls(&certificate, &missing, &missing),
+        tls(
+            &text,
+            &key,
+            &format!("--tls-cert: certificate or its key in {text}"),
+        ),
+        tls(
+            &certificate,
+            &text,
+            &format!("--tls-key: certificate or its key in {text}"),
+        ),
+        tls(
+            &certificate,
+            &other_key,
+            "--tls-cert: certificate or its key",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "--data-dir"]);
+        let (code, said) = refused(dev.arg(&data).args(&arguments));
+        assert_eq!(code, Some(64), "{arguments:?}\n{said}");
+        assert!(said.contains(&expected), "{expected}\n{said}");
+        assert!(!said.contains("horse"), "{said}");
+        assert!(!data.try_exists().unwrap());
+    }
+}
+
+#[test]
+fn a_folder_of_another_cluster_or_of_nobody_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let entries = || {
+        let names = fs_err::read_dir(&data).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name())
+            .collect::<Vec<_>>()
+    };
+    fs_err::create_dir_all(data.join("letters")).unwrap();
+    let (code, said) = dev_with(SAMPLE, folder.path());
+    assert_eq!(code, Some(64), "{said}");
+    assert!(
+        said.contains("letters") && said.contains(&data.display().to_string()),
+        "{said}"
+    );
+    assert_eq!(entries(), ["letters"]);
+    fs_err::rename(data.join("letters"), data.join("notes-worker-0")).unwrap();
+    let (code, said) = dev_with(SAMPLE, folder.path());
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("the cluster notes, not to laptop"), "{said}");
+    assert_eq!(entries(), ["notes-worker-0"]);
 }
 
 #[test]
@@ -188,8 +291,27 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
         .into_iter()
         .flat_map(|role| cluster.pids(role))
         .collect();
+    let http_addresses = cluster.components();
+    let http_addresses = http_addresses
+        .iter()
+        .map(|card| card["http_address"].clone());
+    for address in http_addresses {
+        let mut ctl = vectorsphere(&["ctl", "status", "--master", address.as_str().unwrap()]);
+        let (code, said) = refused(&mut ctl);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("not the gRPC address of a master"), "{said}");
+    }
     assert_eq!(cluster.terminate(), Some(0));
     assert!(pids.iter().all(|pid| !runs(*pid)));
+    for name in ["laptop-gateway-0", "laptop-master-0", "laptop-worker-0"] {
+        let log = folder.path().join(format!("logs/{name}.log"));
+        let log = fs_err::read_to_string(log).unwrap();
+        let (_before, stop) = log.rsplit_once(": stopping").unwrap();
+        assert!(
+            !stop.contains(" WARN ") && !stop.contains(" ERROR "),
+            "{name}\n{stop}"
+        );
+    }
     assert!(!folder.path().join("endpoints.json").try_exists().unwrap());
     let again = LocalCluster::start(folder.path(), None);
     let after = endpoints(folder.path());
@@ -201,16 +323,17 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
 }
 
 #[test]
-fn dev_tells_what_has_no_effect_and_where_etcd_is() {
+fn dev_tells_what_has_no_effect_and_warns_of_an_etcd_that_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let hibernated = format!("{SAMPLE}  power: Hibernated\n  deletionProtection: true\n");
     let file = folder.path().join("cluster.yaml");
     fs_err::write(&file, hibernated).unwrap();
+    let data = folder.path().join("data");
     let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
     let output = dev
         .arg(&file)
         .arg("--data-dir")
-        .arg(folder.path())
+        .arg(&data)
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -221,4 +344,16 @@ fn dev_tells_what_has_no_effect_and_where_etcd_is() {
     ] {
         assert!(said.lines().any(|there| there == line), "{line}\n{said}");
     }
+    let external = SAMPLE.replace(
+        "managed:\n      replicas: 1",
+        "external:\n      endpoints: ['http://etcd:2379']",
+    );
+    fs_err::write(&file, format!("{external}  power: Hibernated\n")).unwrap();
+    let mut dev = vectorsphere(&["dev", "--listen", "127.0.0.1:0", "-f"]);
+    let (code, said) = refused(dev.arg(&file).arg("--data-dir").arg(&data));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(" WARN ") && said.contains("http://etcd:2379"),
+        "{said}"
+    );
 }

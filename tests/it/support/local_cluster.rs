@@ -46,11 +46,11 @@ impl LocalCluster {
         if let Some(manifest) = manifest {
             command.arg("-f").arg(manifest);
         }
-        fs_err::create_dir_all(data_dir).unwrap();
+        fs_err::create_dir_all(data_dir.join("logs")).unwrap();
         let log = fs_err::File::options()
             .create(true)
             .append(true)
-            .open(data_dir.join("dev.log"))
+            .open(data_dir.join("logs/dev.log"))
             .unwrap();
         let mut child = command
             .stdin(Stdio::null())
@@ -70,7 +70,7 @@ impl LocalCluster {
         });
         let Ok(url) = receiver.recv_timeout(READY_TIMEOUT) else {
             child.kill().unwrap();
-            let log = fs_err::read_to_string(data_dir.join("dev.log")).unwrap_or_default();
+            let log = fs_err::read_to_string(data_dir.join("logs/dev.log")).unwrap_or_default();
             panic!("not ready in {READY_TIMEOUT:?}:\n{log}");
         };
         let http = reqwest::Client::builder()

@@ -140,13 +140,22 @@ pub(super) struct Now {
     pub(super) watchers: Vec<i64>,
 }
 
+/// Which etcd the real one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Real {
+    /// Before 3.6: it accepts sort orders and targets that there are not.
+    Older,
+    /// As the embedded one is to be.
+    Current,
+}
+
 /// The operations of one list, from its seed.
 #[derive(Debug)]
-pub(super) struct Generator(StdRng);
+pub(super) struct Generator(StdRng, Real);
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed))
+    pub(super) fn new(seed: u64, real: Real) -> Self {
+        Self(StdRng::seed_from_u64(seed), real)
     }
 
     /// How many operations the list has.
@@ -266,8 +275,8 @@ impl Generator {
     /// A number of an enum that goes up to `most`; mostly 0, seldom one that it does not have.
     fn choice(&mut self, most: i32) -> i32 {
         match self.0.random_range(0_u32..50) {
-            0 => 9,
-            1..=20 => 0,
+            0 if self.1 == Real::Current => 9,
+            0..=20 => 0,
             _ => self.0.random_range(0_i32..=most),
         }
     }
