@@ -90,7 +90,7 @@ fn is_plain(name: &str) -> bool {
 
 /// One fault of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{path}: {}", without_path(.problem, .path))]
 pub struct FieldFault {
     /// The field that it is in.
     pub path: FieldPath,
@@ -116,6 +116,21 @@ impl Fault for FieldFault {
     }
 }
 
+/// A problem that begins with the end of its own path, as rules that also stand alone do, without it.
+fn without_path<'a>(problem: &'a str, path: &FieldPath) -> &'a str {
+    match problem.split_once(' ') {
+        Some((name, rest)) if name.contains('.') => {
+            let path = format!(".{path}");
+            if path.ends_with(&format!(".{name}")) {
+                rest
+            } else {
+                problem
+            }
+        },
+        _ => problem,
+    }
+}
+
 /// The beginning of a text that somebody else wrote, fit for a message.
 pub(super) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
@@ -123,4 +138,29 @@ pub(super) fn excerpt(text: &str) -> String {
         short.push_str("...");
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_says_its_path_once() {
+        let said = |path: &str, problem: &str| {
+            let fault = FieldFault::new(FieldPath::of(path), problem);
+            fault.to_string()
+        };
+        assert_eq!(
+            said("spec.master.replicas", "master.replicas must be 1"),
+            "spec.master.replicas: must be 1"
+        );
+        for problem in [
+            "other.replicas must be 1",
+            "replicas",
+            "aster.replicas must be 1",
+        ] {
+            let whole = format!("spec.master.replicas: {problem}");
+            assert_eq!(said("spec.master.replicas", problem), whole);
+        }
+    }
 }

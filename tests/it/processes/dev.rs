@@ -229,6 +229,20 @@ fn endpoints(folder: &Path) -> Value {
     serde_json::from_slice(&text).unwrap()
 }
 
+/// The same once all three components are in it: the gateway may be ready before another has said where
+/// it is.
+async fn whole_endpoints(folder: &Path) -> Value {
+    wait_for(
+        "all components are in endpoints.json",
+        Duration::from_secs(30),
+        || async {
+            let all = endpoints(folder);
+            (all["components"].as_array().unwrap().len() == 3).then_some(all)
+        },
+    )
+    .await
+}
+
 async fn status(cluster: &LocalCluster, address: &Value, path: &str) -> u16 {
     let address = address.as_str().unwrap();
     let request = cluster.http.get(format!("http://{address}{path}"));
@@ -239,7 +253,7 @@ async fn status(cluster: &LocalCluster, address: &Value, path: &str) -> u16 {
 async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(folder.path(), None);
-    let first = endpoints(folder.path());
+    let first = whole_endpoints(folder.path()).await;
     assert_eq!(first["cluster"], "laptop");
     for component in first["components"].as_array().unwrap() {
         for path in ["/livez", "/readyz", "/metrics"] {
@@ -276,7 +290,7 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
         },
     )
     .await;
-    let second = endpoints(folder.path());
+    let second = whole_endpoints(folder.path()).await;
     assert_eq!(second["etcd"], first["etcd"]);
     let node = |all: &Value| all["components"][1]["node"].clone();
     assert_eq!(node(&first), node(&second));
@@ -286,7 +300,7 @@ async fn what_dies_comes_back_where_it_was_and_everybody_can_be_asked() {
 async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(folder.path(), None);
-    let before = endpoints(folder.path());
+    let before = whole_endpoints(folder.path()).await;
     let pids: Vec<i32> = ["gateway", "master", "worker"]
         .into_iter()
         .flat_map(|role| cluster.pids(role))
@@ -314,7 +328,7 @@ async fn a_stop_leaves_nothing_and_the_next_run_finds_its_folder() {
     }
     assert!(!folder.path().join("endpoints.json").try_exists().unwrap());
     let again = LocalCluster::start(folder.path(), None);
-    let after = endpoints(folder.path());
+    let after = whole_endpoints(folder.path()).await;
     assert_eq!(after["etcd"], before["etcd"], "etcd keeps its port");
     for (before, after) in (0..3).map(|at| (&before["components"][at], &after["components"][at])) {
         assert_eq!(before["node"], after["node"]);

@@ -151,7 +151,7 @@ pub(super) const AGAINST_RULES: &[(&[Change], &str)] = &[
     ),
     (
         &[("spec.worker.storage.autoGrow.maxSize", "1Gi")],
-        "spec.worker.storage.autoGrow.maxSize: autoGrow.maxSize is smaller than size",
+        "spec.worker.storage.autoGrow.maxSize: is smaller than size",
     ),
     (
         &[("spec.worker.storage.autoGrow.maxSize", "much")],
@@ -163,11 +163,11 @@ pub(super) const AGAINST_RULES: &[(&[Change], &str)] = &[
     ),
     (
         &[("spec.master.replicas", "2")],
-        "spec.master.replicas: master.replicas must be 1, 3 or 5",
+        "spec.master.replicas: must be 1, 3 or 5",
     ),
     (
         &[("spec.etcd.managed.replicas", "2")],
-        "spec.etcd.managed.replicas: etcd.managed.replicas must be 1, 3 or 5",
+        "spec.etcd.managed.replicas: must be 1, 3 or 5",
     ),
     (
         &[("spec.etcd", "{}")],
@@ -212,7 +212,7 @@ pub(super) const AGAINST_RULES: &[(&[Change], &str)] = &[
     ),
     (
         &[("spec.tls", "{mode: Disabled, clientAuth: Required}")],
-        "spec.tls.clientAuth: tls.clientAuth needs TLS",
+        "spec.tls.clientAuth: needs TLS",
     ),
     (
         &[(
