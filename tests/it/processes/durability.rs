@@ -313,7 +313,7 @@ async fn a_failed_sync_of_etcds_log_acknowledges_no_change_until_the_disk_is_men
     assert!(status >= 500, "{status} {said}");
     let waited = Duration::from_nanos(window.end - window.start);
     eprintln!("refused after {waited:?}: {status} {said}");
-    let log = fs_err::read_to_string(data_dir.join("dev.log")).unwrap();
+    let log = fs_err::read_to_string(data_dir.join("logs/dev.log")).unwrap();
     let told = "the embedded etcd's log failed: every call is refused until it is read back";
     let line = log.lines().find(|line| line.contains(told)).unwrap_or(&log);
     assert!(
