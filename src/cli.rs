@@ -10,6 +10,7 @@ mod dev;
 mod gateway;
 mod master;
 mod member;
+mod operator;
 mod process;
 mod status;
 mod worker;
@@ -22,7 +23,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::settings::{
-    self, DevArgs, GatewayArgs, MasterArgs, SettingFault, VARIABLE_PREFIX, WorkerArgs,
+    self, DevArgs, GatewayArgs, MasterArgs, OperatorArgs, SettingFault, VARIABLE_PREFIX, WorkerArgs,
 };
 
 /// The settings or the manifest cannot be used (`EX_USAGE`).
@@ -43,6 +44,8 @@ enum Command {
     Master(MasterArgs),
     /// Runs a worker: keeps shards and answers for them.
     Worker(WorkerArgs),
+    /// Carries VectorClusters out on Kubernetes.
+    Operator(OperatorArgs),
     /// Prints the custom resource definitions that this binary expects.
     Crdgen,
     /// Looks into a running cluster.
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Gateway(args) => gateway::run(args),
         Command::Master(args) => master::run(args),
         Command::Worker(args) => worker::run(args),
+        Command::Operator(args) => operator::run(args),
         Command::Crdgen => crdgen::run(),
         Command::Ctl(args) => ctl::run(args),
     }
@@ -127,7 +131,7 @@ mod tests {
     fn the_command_line_is_sound_and_every_setting_has_its_variable() {
         Command::command().debug_assert();
         let known = known_variables();
-        let roles = ["dev", "gateway", "master", "worker"];
+        let roles = ["dev", "gateway", "master", "operator", "worker"];
         for command in Command::command().get_subcommands() {
             if !roles.contains(&command.get_name()) {
                 continue;

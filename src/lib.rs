@@ -48,6 +48,7 @@ pub mod router;
 pub mod dev;
 pub mod gateway;
 pub mod master;
+pub mod operator;
 pub mod worker;
 
 // Layer 7: the command line.

@@ -17,6 +17,7 @@ mod dev;
 mod gateway;
 mod logging;
 mod master;
+mod operator;
 mod process;
 mod worker;
 
@@ -24,6 +25,7 @@ pub use dev::{DataDir, Dev, DevArgs};
 pub use gateway::{Gateway, GatewayArgs, Routing};
 pub use logging::{LogFormat, Logging, LoggingArgs};
 pub use master::{Master, MasterArgs};
+pub use operator::{Operator, OperatorArgs};
 pub use process::{EndWithParent, Process, ProcessArgs, TlsFiles};
 pub use worker::{Worker, WorkerArgs};
 

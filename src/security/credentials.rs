@@ -72,6 +72,27 @@ impl Credentials {
         Ok(loaded)
     }
 
+    /// Credentials that lie in no folder, and do not change.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn from_pem(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Self, Error> {
+        let files = Files {
+            certificate: certificate.to_vec(),
+            key: key.to_vec(),
+            authority: authority.to_vec(),
+        };
+        let material = files
+            .material()
+            .map_err(|(file, source)| Error::Certificate {
+                file: file.to_owned(),
+                source,
+            })?;
+        let credentials = Self::plain();
+        credentials.current.store(Some(Arc::new(material)));
+        Ok(credentials)
+    }
+
     /// Reads the folder again; true when something had changed. New connections take it.
     ///
     /// # Errors
@@ -105,7 +126,7 @@ impl Credentials {
 
     /// Whether connections are in plain text.
     pub fn is_plain(&self) -> bool {
-        self.folder.is_none()
+        self.current.load().is_none()
     }
 
     /// What the next connection to another process is made with; `None` for plain text.

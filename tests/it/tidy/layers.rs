@@ -42,6 +42,7 @@ const MODULES: &[Module] = &[
     module("dev", 6, &[]),
     module("gateway", 6, &[]),
     module("master", 6, &[]),
+    module("operator", 6, &[]),
     module("worker", 6, &[]),
     module("cli", 7, &[]),
 ];
@@ -54,7 +55,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("arroy", &["index"]),
     ("etcd_client", &["coordination", "embedded_etcd"]),
     ("heed", &["store", "index"]),
-    ("kube", &["crd"]),
+    ("kube", &["crd", "operator"]),
+    ("rcgen", &["operator"]),
     ("prost", &["rpc", "embedded_etcd"]),
     ("tonic_prost", &["rpc"]),
     ("clap", &["cli", "settings"]),

@@ -1,0 +1,66 @@
+//! `vectorsphere operator`: carries VectorClusters out on Kubernetes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{process, refuse};
+use crate::clock::SystemClock;
+use crate::entropy::Entropy;
+use crate::fault::chain;
+use crate::operator::{self, Images, Parts};
+use crate::process::StopRequests;
+use crate::settings::{Operator, OperatorArgs};
+use crate::tasks::Tasks;
+use crate::telemetry::start_logging;
+
+/// Threads: it waits most of the time.
+const THREADS: usize = 2;
+/// How long rounds that are under way may take after the first request to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) fn run(args: OperatorArgs) -> ExitCode {
+    let settings = match args.check() {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error.faults),
+    };
+    start_logging(&settings.logging);
+    let ended = process::runtime(THREADS)
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(work(settings)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = chain(error.as_ref()), "ended");
+            ExitCode::FAILURE
+        },
+    }
+}
+
+async fn work(settings: Operator) -> anyhow::Result<()> {
+    let mut stop = StopRequests::of_signals()?;
+    let tasks = Tasks::new();
+    let running = operator::run(Parts {
+        namespace: settings.namespace,
+        images: Images {
+            repository: settings.image_repository,
+            etcd: settings.etcd_image,
+        },
+        clock: SystemClock::shared(),
+        entropy: Arc::new(Entropy::from_system()),
+        tasks: tasks.clone(),
+    });
+    let mut running = std::pin::pin!(running);
+    tokio::select! {
+        ended = running.as_mut() => return Ok(ended?),
+        _ = stop.next() => tracing::info!("stopping"),
+    }
+    tasks.stop();
+    tokio::select! {
+        ended = tokio::time::timeout(STOP_TIMEOUT, running) => match ended {
+            Ok(ended) => Ok(ended?),
+            Err(_elapsed) => Ok(()),
+        },
+        _ = stop.next() => Ok(()),
+    }
+}

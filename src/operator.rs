@@ -1,0 +1,136 @@
+//! The operator: carries VectorClusters out on Kubernetes.
+//!
+//! It looks at what there is, asks the pure planner that `dev` asks too, applies what should be, and
+//! says in the status how far that is. Workers are pods and volumes of its own, since their numbers are
+//! never used twice; masters, gateways and etcd are left to Kubernetes' own controllers. The cluster's
+//! state it learns from the masters' admin service and from nowhere else.
+//!
+//! What is not here yet is refused by name in the condition `SpecValid` (`src/operator/unbuilt.rs`), or
+//! listed in `docs/operator.md`.
+
+mod certificates;
+mod cluster_api;
+mod credentials;
+mod error;
+mod names;
+mod observe;
+mod reconcile;
+mod render;
+mod status;
+mod unbuilt;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+
+use crate::clock::Clock;
+use crate::crd::v1alpha1::VectorCluster;
+use crate::entropy::Entropy;
+use crate::fault::chain;
+use crate::tasks::Tasks;
+
+use credentials::Maker;
+use names::CLUSTER;
+use reconcile::Context;
+
+pub use error::Error;
+pub use render::Images;
+
+/// Clusters that are carried out at the same time.
+const CONCURRENCY: u16 = 4;
+/// Changes that come together are one round.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// When a cluster is looked at again that is not as it should be.
+const SOON: Duration = Duration::from_secs(2);
+/// When one is looked at again that is.
+const LATER: Duration = Duration::from_secs(30);
+
+/// What the operator is made of; the command line puts it together.
+pub struct Parts {
+    /// The namespace whose clusters it carries out; absent: all.
+    pub namespace: Option<String>,
+    /// The images of a manifest that names none.
+    pub images: Images,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where keys and names come from.
+    pub entropy: Arc<Entropy>,
+    /// Told to stop by the shell.
+    pub tasks: Tasks,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("namespace", &self.namespace)
+            .field("images", &self.images)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Carries clusters out until the tasks stop.
+///
+/// # Errors
+/// When there is no API server to ask.
+pub async fn run(parts: Parts) -> Result<(), Error> {
+    let client = Client::try_default().await?;
+    let context = Arc::new(Context {
+        client: client.clone(),
+        images: parts.images,
+        maker: Maker {
+            clock: parts.clock,
+            entropy: parts.entropy,
+        },
+    });
+    let namespace = parts.namespace.as_deref();
+    let ours = || watcher::Config::default().labels(CLUSTER);
+    let stopping = parts.tasks.clone();
+    Controller::new(
+        scoped::<VectorCluster>(&client, namespace),
+        watcher::Config::default(),
+    )
+    .with_config(
+        Config::default()
+            .debounce(DEBOUNCE)
+            .concurrency(CONCURRENCY),
+    )
+    .owns(scoped::<Pod>(&client, namespace), ours())
+    .owns(scoped::<StatefulSet>(&client, namespace), ours())
+    .owns(scoped::<Deployment>(&client, namespace), ours())
+    .graceful_shutdown_on(async move { stopping.stopping().await })
+    .run(reconcile, again, context)
+    .for_each(|done| async move {
+        if let Err(error) = done {
+            tracing::debug!(%error, "a round failed");
+        }
+    })
+    .await;
+    Ok(())
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+async fn reconcile(cluster: Arc<VectorCluster>, context: Arc<Context>) -> Result<Action, Error> {
+    let settled = reconcile::round(&cluster, &context).await?;
+    Ok(Action::requeue(if settled { LATER } else { SOON }))
+}
+
+fn again(_cluster: Arc<VectorCluster>, error: &Error, _context: Arc<Context>) -> Action {
+    tracing::warn!(error = chain(error), "a cluster could not be looked at");
+    Action::requeue(SOON)
+}

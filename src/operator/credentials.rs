@@ -1,0 +1,159 @@
+//! The Secrets of a cluster: its authority, the certificates of its roles, its API keys.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::Error;
+use super::certificates::{self, Held, Pair};
+use super::cluster_api::ClusterApi;
+use super::names::{CERTIFICATE_NAMES, NOT_AFTER};
+use crate::clock::Clock;
+use crate::crd::v1alpha1::VectorClusterSpec;
+use crate::entropy::Entropy;
+use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::security::{Credentials, Peers};
+
+/// What Secrets are made with.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<Entropy>,
+}
+
+impl Maker {
+    fn now(&self) -> OffsetDateTime {
+        let seconds = i64::try_from(self.clock.wall_ms() / 1_000).unwrap_or(i64::MAX);
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// Makes sure of every certificate; when each ends, by the name of its Secret.
+    pub(super) async fn certificates(
+        &self,
+        api: &ClusterApi,
+        spec: &VectorClusterSpec,
+        owner: &Value,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let authority = self.authority(api, owner).await?;
+        let life = certificates::duration(&spec.tls.duration)?;
+        let renew_before = certificates::duration(&spec.tls.renew_before)?;
+        let mut ends = Vec::new();
+        for wanted in certificates::wanted(&api.subject, spec) {
+            let name = api.subject.certificate_of(wanted.role);
+            let held = held(api.secret(&name).await?.as_ref());
+            if !wanted.is_due(&held, self.now(), renew_before) {
+                ends.push((name, held.not_after.unwrap_or_default()));
+                continue;
+            }
+            let now = self.now();
+            let (pair, end) = certificates::issue(&api.subject, &authority, &wanted, now, life)?;
+            let mut object = secret(api, &name, owner);
+            let annotations = json!({NOT_AFTER: end, CERTIFICATE_NAMES: wanted.joined()});
+            put(&mut object, "/metadata", "annotations", annotations);
+            let data = json!({
+                CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
+                AUTHORITY_FILE: authority.certificate,
+            });
+            put(&mut object, "", "stringData", data);
+            api.apply(&object).await?;
+            tracing::info!(secret = name, ends = end, "a certificate was issued");
+            ends.push((name, end));
+        }
+        Ok(ends)
+    }
+
+    /// The authority: made once, never changed.
+    async fn authority(&self, api: &ClusterApi, owner: &Value) -> Result<Pair, Error> {
+        let name = api.subject.authority();
+        if let Some(found) = api.secret(&name).await? {
+            return Ok(Pair {
+                certificate: text(&found, CERTIFICATE_FILE)?,
+                key: text(&found, KEY_FILE)?,
+            });
+        }
+        let made = certificates::authority(&api.subject, self.now())?;
+        let mut object = secret(api, &name, owner);
+        let data = json!({CERTIFICATE_FILE: made.certificate, KEY_FILE: made.key});
+        put(&mut object, "", "stringData", data);
+        api.apply(&object).await?;
+        Ok(made)
+    }
+
+    /// The API keys: made once, unless the manifest names a Secret.
+    pub(super) async fn keys(
+        &self,
+        api: &ClusterApi,
+        spec: &VectorClusterSpec,
+        owner: &Value,
+    ) -> Result<(), Error> {
+        let name = api.subject.keys();
+        if spec.auth.secret.is_some() || api.secret(&name).await?.is_some() {
+            return Ok(());
+        }
+        let key = || {
+            let (one, two) = (self.entropy.uuid(), self.entropy.uuid());
+            format!("{}{}", one.simple(), two.simple())
+        };
+        let mut object = secret(api, &name, owner);
+        put(
+            &mut object,
+            "",
+            "stringData",
+            json!({"admin": key(), "readonly": key()}),
+        );
+        api.apply(&object).await
+    }
+
+    /// The operator as one of the processes of a cluster.
+    pub(super) async fn peers(&self, api: &ClusterApi) -> Result<Peers, Error> {
+        let name = api.subject.certificate_of("operator");
+        let found = api.secret(&name).await?;
+        let found = found.ok_or(Error::Incomplete {
+            object: name,
+            field: "data",
+        })?;
+        let credentials = Credentials::from_pem(
+            text(&found, CERTIFICATE_FILE)?.as_bytes(),
+            text(&found, KEY_FILE)?.as_bytes(),
+            text(&found, AUTHORITY_FILE)?.as_bytes(),
+        )?;
+        let subject = &api.subject;
+        Ok(Peers::new(credentials, &subject.name, &subject.namespace))
+    }
+}
+
+fn held(secret: Option<&Secret>) -> Held {
+    let annotation = |name: &str| secret.and_then(|secret| secret.annotations().get(name).cloned());
+    Held {
+        not_after: annotation(NOT_AFTER),
+        names: annotation(CERTIFICATE_NAMES),
+    }
+}
+
+fn secret(api: &ClusterApi, name: &str, owner: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": name, "namespace": api.subject.namespace, "labels": api.subject.labels(),
+            "ownerReferences": [owner],
+        },
+    })
+}
+
+fn put(object: &mut Value, pointer: &str, key: &str, value: Value) {
+    if let Some(Value::Object(fields)) = object.pointer_mut(pointer) {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+fn text(secret: &Secret, key: &'static str) -> Result<String, Error> {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+    text.ok_or_else(|| Error::Incomplete {
+        object: secret.name_any(),
+        field: key,
+    })
+}

@@ -1,0 +1,106 @@
+//! How the objects of a cluster are called and labelled.
+
+use std::collections::BTreeMap;
+
+use crate::topology::Role;
+
+/// The operator's name as a field manager and in labels.
+pub(super) const MANAGER: &str = "vectorsphere-operator";
+/// Which cluster an object belongs to, by name.
+pub(super) const CLUSTER: &str = "vectorsphere.io/cluster";
+/// Which cluster it belongs to, by UID: a cluster made anew under an old name is another.
+pub(super) const CLUSTER_UID: &str = "vectorsphere.io/cluster-uid";
+/// What a pod is.
+pub(super) const ROLE: &str = "vectorsphere.io/role";
+/// A worker's number.
+pub(super) const ORDINAL: &str = "vectorsphere.io/ordinal";
+/// When the certificate in a Secret ends, RFC 3339.
+pub(super) const NOT_AFTER: &str = "vectorsphere.io/not-after";
+/// The names in the certificate of a Secret.
+pub(super) const CERTIFICATE_NAMES: &str = "vectorsphere.io/names";
+
+/// One VectorCluster, as its objects speak of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subject {
+    /// Its name.
+    pub(super) name: String,
+    /// Its namespace.
+    pub(super) namespace: String,
+    /// Its UID.
+    pub(super) uid: String,
+}
+
+impl Subject {
+    /// The name of what a role has: `demo-gateway`.
+    pub(super) fn of(&self, role: Role) -> String {
+        format!("{}-{role}", self.name)
+    }
+
+    /// The headless Service that members of etcd find each other by.
+    pub(super) fn etcd_peers(&self) -> String {
+        format!("{}-etcd-peer", self.name)
+    }
+
+    /// The Secret with a role's certificate.
+    pub(super) fn certificate_of(&self, role: &str) -> String {
+        format!("{}-{role}-tls", self.name)
+    }
+
+    /// The Secret with the authority's certificate and key.
+    pub(super) fn authority(&self) -> String {
+        format!("{}-ca", self.name)
+    }
+
+    /// The Secret with the API keys, unless the manifest names another.
+    pub(super) fn keys(&self) -> String {
+        format!("{}-auth", self.name)
+    }
+
+    /// A name in DNS inside the Kubernetes cluster.
+    pub(super) fn dns(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
+    }
+
+    /// What every object carries.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (
+                "app.kubernetes.io/name".to_owned(),
+                "vectorsphere".to_owned(),
+            ),
+            ("app.kubernetes.io/instance".to_owned(), self.name.clone()),
+            (
+                "app.kubernetes.io/managed-by".to_owned(),
+                MANAGER.to_owned(),
+            ),
+            (CLUSTER.to_owned(), self.name.clone()),
+            (CLUSTER_UID.to_owned(), self.uid.clone()),
+        ])
+    }
+
+    /// What the objects of a role carry.
+    pub(super) fn role_labels(&self, role: Role) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert("app.kubernetes.io/component".to_owned(), role.to_string());
+        labels.insert(ROLE.to_owned(), role.to_string());
+        labels
+    }
+
+    /// The labels by which a Service or a controller finds the pods of a role.
+    pub(super) fn selector(&self, role: Role) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (CLUSTER.to_owned(), self.name.clone()),
+            (ROLE.to_owned(), role.to_string()),
+        ])
+    }
+
+    /// The same as a text.
+    pub(super) fn selector_text(&self, role: Role) -> String {
+        format!("{CLUSTER}={},{ROLE}={role}", self.name)
+    }
+}
+
+/// The claim of a worker's volume.
+pub(super) fn claim_of(worker: &str) -> String {
+    format!("data-{worker}")
+}

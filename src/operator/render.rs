@@ -1,0 +1,137 @@
+//! The objects of a cluster in Kubernetes, from its manifest. Pure.
+//!
+//! Everything here is applied server-side as one field manager, so an object names only what the
+//! operator owns. Pods pass the `restricted` Pod Security level, have no token of the API server, and
+//! read certificates and keys from Secrets that are mounted and change in place.
+
+mod etcd;
+mod pods;
+
+use serde_json::{Value, json};
+
+use super::names::{Subject, claim_of};
+use crate::crd::v1alpha1::VectorClusterSpec;
+use crate::topology::{Component, Role};
+
+pub(super) use pods::{gateway, master, worker};
+
+/// Where HTTP is answered: the API at a gateway, probes everywhere.
+pub(super) const HTTP_PORT: u16 = 6333;
+/// Where gRPC is answered to the other processes.
+pub(super) const RPC_PORT: u16 = 6335;
+
+/// What the operator knows beside the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// Repository of the roles' image, when the manifest names none.
+    pub repository: String,
+    /// Image of etcd, when the manifest names none.
+    pub etcd: String,
+}
+
+/// One rendering.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Render<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) spec: &'a VectorClusterSpec,
+    pub(super) images: &'a Images,
+    /// The owner reference of every object but volumes.
+    pub(super) owner: &'a Value,
+}
+
+impl Render<'_> {
+    fn metadata(&self, name: &str, role: Option<Role>) -> Value {
+        let labels = role.map_or_else(
+            || self.subject.labels(),
+            |role| self.subject.role_labels(role),
+        );
+        json!({
+            "name": name, "namespace": self.subject.namespace, "labels": labels,
+            "ownerReferences": [self.owner],
+        })
+    }
+
+    /// The image of the three roles.
+    fn image(&self) -> String {
+        let image = &self.spec.image;
+        let repository = image.repository.as_ref().unwrap_or(&self.images.repository);
+        match &image.digest {
+            Some(digest) => format!("{repository}@{digest}"),
+            None => {
+                let tag = image.tag.as_ref().unwrap_or(&self.spec.version);
+                format!("{repository}:{tag}")
+            },
+        }
+    }
+
+    /// The Services.
+    pub(super) fn services(&self) -> Vec<Value> {
+        let service = |name: &str, role: Role, spec: Value| {
+            let mut spec = spec;
+            if let Some(spec) = spec.as_object_mut() {
+                spec.insert("selector".to_owned(), json!(self.subject.selector(role)));
+            }
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": self.metadata(name, Some(role)), "spec": spec,
+            })
+        };
+        let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": port});
+        let headless = |ports: Value| json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": ports});
+        let rpc = json!([port("http", HTTP_PORT), port("rpc", RPC_PORT)]);
+        let gateway = &self.spec.gateway.service;
+        let mut services = vec![
+            service(
+                &self.subject.of(Role::Master),
+                Role::Master,
+                headless(rpc.clone()),
+            ),
+            service(&self.subject.of(Role::Worker), Role::Worker, headless(rpc)),
+            service(
+                &self.subject.of(Role::Gateway),
+                Role::Gateway,
+                json!({
+                    "type": gateway.type_, "ports": [port("http", HTTP_PORT)],
+                    "loadBalancerClass": gateway.load_balancer_class,
+                    "loadBalancerSourceRanges": gateway.load_balancer_source_ranges,
+                }),
+            ),
+        ];
+        if self.spec.etcd.managed.is_some() {
+            let client = json!({"ports": [port("client", etcd::CLIENT_PORT)]});
+            let peers = json!([port("peer", etcd::PEER_PORT)]);
+            services.push(service(&self.subject.of(Role::Etcd), Role::Etcd, client));
+            services.push(service(
+                &self.subject.etcd_peers(),
+                Role::Etcd,
+                headless(peers),
+            ));
+        }
+        services
+    }
+
+    /// The claim of a worker's volume. It has no owner: who deletes the manifest does not delete data.
+    pub(super) fn claim(&self, worker: &Component) -> Value {
+        let mut labels = self.subject.role_labels(Role::Worker);
+        labels.insert(super::names::ORDINAL.to_owned(), worker.ordinal.to_string());
+        let storage = &self.spec.worker.storage;
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": claim_of(&worker.name), "namespace": self.subject.namespace,
+                "labels": labels,
+            },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": storage.size}},
+                "storageClassName": storage.storage_class_name,
+            },
+        })
+    }
+
+    /// The etcd of the cluster, when it is run for it.
+    pub(super) fn etcd(&self, members: u32) -> Option<Value> {
+        let managed = self.spec.etcd.managed.as_ref()?;
+        Some(etcd::stateful_set(self, managed, members))
+    }
+}

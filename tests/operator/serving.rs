@@ -1,0 +1,213 @@
+//! From `kubectl apply` to an answer: the operator's own image in real pods on a real node.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::kubernetes::Kubernetes;
+
+const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
+const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
+/// How long a cluster may take on a machine that others use too. What it takes is printed.
+const READY: &str = "--timeout=240s";
+
+/// What an application does: the official client, unchanged.
+const APPLICATION: &str = r#"
+import json, sys
+from qdrant_client import QdrantClient, models
+url, key, authority, write = sys.argv[1:]
+client = QdrantClient(url=url, api_key=key, verify=authority, timeout=30)
+if write == "write":
+    vectors = models.VectorParams(size=4, distance=models.Distance.DOT)
+    client.create_collection("c", vectors_config=vectors)
+    points = [models.PointStruct(id=i, vector=[i, 1, 0, 0], payload={"n": i}) for i in range(100)]
+    client.upsert("c", points, wait=True)
+found = client.query_points("c", query=[1, 0, 0, 0], limit=3).points
+print(json.dumps([[point.id for point in found], client.count("c").count]))
+"#;
+
+/// A tunnel to the gateway's Service; it ends with this.
+struct Tunnel {
+    child: Child,
+    port: String,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Tunnel {
+    fn open(kubernetes: &Kubernetes, namespace: &str) -> Self {
+        let mut child = Command::new(kubernetes.kubectl())
+            .args(["port-forward", "-n", namespace, "service/small-gateway", ":6333"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
+        let port = port.unwrap_or_else(|| panic!("no tunnel: {line:?}")).to_owned();
+        Self { child, port }
+    }
+}
+
+/// One cluster in its namespace.
+struct Small<'a> {
+    kubernetes: &'a Kubernetes,
+    namespace: &'a str,
+    folder: tempfile::TempDir,
+}
+
+impl Small<'_> {
+    /// Waits for a condition of the cluster.
+    fn wait(&self, what: &str) {
+        let until = format!("--for={what}");
+        let arguments = ["wait", "-n", self.namespace, &until, READY, "vectorcluster/small"];
+        let waited = Command::new(self.kubernetes.kubectl()).args(arguments).output().unwrap();
+        if !waited.status.success() {
+            let cluster = self.kubernetes.get(self.namespace, "vectorcluster", "small");
+            let pods = self.kubernetes.call(&["get", "pods", "-n", self.namespace, "-o", "wide"], "");
+            panic!("{what}: {:#}\n{}", cluster["status"], pods.stdout);
+        }
+    }
+
+    /// A field of a Secret, decoded by kubectl.
+    fn secret(&self, name: &str, key: &str) -> String {
+        let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
+        let arguments = ["get", "secret", name, "-n", self.namespace, "-o", &template];
+        self.kubernetes.call(&arguments, "").accepted(name)
+    }
+
+    /// Runs the application; the ids that it found, and how many points it counted.
+    fn application(&self, write: bool) -> Value {
+        let authority = self.folder.path().join("ca.crt");
+        fs_err::write(&authority, self.secret("small-gateway-tls", "ca.crt")).unwrap();
+        let tunnel = Tunnel::open(self.kubernetes, self.namespace);
+        let output = Command::new(python())
+            .args(["-c", APPLICATION])
+            .arg(format!("https://localhost:{}", tunnel.port))
+            .arg(self.secret("small-auth", "admin"))
+            .arg(&authority)
+            .arg(if write { "write" } else { "read" })
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("VECTORSPHERE_TEST_PYTHON") {
+        return python.into();
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo-env");
+    let made = Command::new(script).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().into()
+}
+
+/// The definitions and the operator, running.
+fn install(kubernetes: &Kubernetes) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", folder];
+    kubernetes.call(&arguments, "").accepted("definitions");
+    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    kubernetes.call(&arguments, OPERATOR).accepted("operator");
+    let system = "vectorsphere-system";
+    let restart = ["rollout", "restart", "-n", system, "deployment/vectorsphere-operator"];
+    kubernetes.call(&restart, "").accepted("restart");
+    let mut wait = Command::new(kubernetes.kubectl());
+    wait.args(["rollout", "status", "-n", system, "deployment/vectorsphere-operator", READY]);
+    let waited = wait.output().unwrap();
+    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+}
+
+#[test]
+fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let namespace = kubernetes.namespace("serving");
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    kubernetes
+        .call(&["label", "namespace", &namespace.name, restricted], "")
+        .accepted("label");
+    let small = Small {
+        kubernetes: &kubernetes,
+        namespace: &namespace.name,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let began = Instant::now();
+    let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
+    kubernetes.call(&arguments, SMALL).accepted("apply");
+    small.wait("condition=Ready");
+    let ready = began.elapsed();
+    let found = small.application(true);
+    assert_eq!(found, serde_json::json!([[99, 98, 97], 100]));
+    let answered = began.elapsed();
+
+    // A worker that is killed comes back on its own volume, without a person.
+    let before = kubernetes.get(small.namespace, "pod", "small-worker-0");
+    let kill = ["delete", "pod", "small-worker-0", "-n", small.namespace, "--grace-period=0", "--force"];
+    assert!(kubernetes.call(&kill, "").ok);
+    let killed = Instant::now();
+    let back = loop {
+        let arguments = ["get", "pod", "small-worker-0", "-n", small.namespace, "-o", "json"];
+        let pod = kubernetes.call(&arguments, "");
+        let pod: Value = serde_json::from_str(&pod.stdout).unwrap_or_default();
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+        if ready && pod["metadata"]["uid"] != before["metadata"]["uid"] {
+            break killed.elapsed();
+        }
+        assert!(killed.elapsed() < Duration::from_secs(120), "{pod:#}");
+        std::thread::yield_now();
+    };
+    small.wait("condition=Ready");
+    assert_eq!(small.application(false), serde_json::json!([[99, 98, 97], 100]));
+    eprintln!(
+        "applied: Ready after {ready:.1?}, the first search answered after {answered:.1?}; a killed \
+         worker was back after {back:.1?} with every point"
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name_and_makes_nothing() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let namespace = kubernetes.namespace("unbuilt");
+    let small = Small {
+        kubernetes: &kubernetes,
+        namespace: &namespace.name,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let manifest = SMALL.replace("spec:\n", "spec:\n  deletionPolicy: Delete\n  config: {a: b}\n");
+    let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
+    kubernetes.call(&arguments, &manifest).accepted("apply");
+    small.wait("condition=SpecValid=False");
+    let cluster = kubernetes.get(small.namespace, "vectorcluster", "small");
+    assert_eq!(cluster["status"]["phase"], "Invalid");
+    let conditions = cluster["status"]["conditions"].as_array().unwrap();
+    let valid = conditions.iter().find(|one| one["type"] == "SpecValid").unwrap();
+    assert_eq!(valid["reason"], "NotBuilt");
+    let message = valid["message"].as_str().unwrap();
+    assert!(message.contains("spec.deletionPolicy") && message.contains("spec.config"), "{message}");
+    let made = kubernetes.call(
+        &["get", "pods,services,secrets,persistentvolumeclaims", "-n", small.namespace, "-o", "name"],
+        "",
+    );
+    assert_eq!(made.stdout, "");
+}
