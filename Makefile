@@ -22,6 +22,7 @@ dev: build ## run a whole cluster on this machine; ARGS="-f FILE ..." are passed
 check: setup ## formatting and lints
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release --test operator -- -D warnings
 
 test: setup ## every test that CI runs
 	@scripts/test

@@ -1,13 +1,14 @@
-//! The `CustomResourceDefinition` made from the types, slimmed to what an API server needs.
+//! The `CustomResourceDefinition` of each kind, made from its types and slimmed to what an API server
+//! needs.
 //!
 //! What the derive produces is changed in three ways, each learnt from a real API server:
 //!
 //! * `nullable` goes. With it the server keeps a null that somebody sent; without it the null is
 //!   dropped and the default comes in.
-//! * The long texts of Kubernetes' own types go, and ours stay. With them the object is larger than
-//!   what `kubectl apply` and Helm can store.
-//! * `metadata.name` is bounded in the schema: other names are made from it. The same as a CEL rule
-//!   is over the server's cost limit.
+//! * The long texts inside Kubernetes' own types go, and ours stay. With them the object is larger
+//!   than what `kubectl apply` and Helm can store.
+//! * `metadata.name` of a cluster is bounded in the schema: other names are made from it. The same as
+//!   a CEL rule is over the server's cost limit.
 
 use std::sync::LazyLock;
 
@@ -16,13 +17,14 @@ use kube::CustomResourceExt;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::crd::v1alpha1::VectorCluster;
+use crate::crd::Kind;
+use crate::crd::v1alpha1::{
+    VectorBackup, VectorBackupSchedule, VectorCluster, VectorCollection, VectorOpsTask,
+    VectorRestore,
+};
 
-/// The file, below the top of the repository, that [`yaml`] is committed as.
-pub const FILE: &str = "crds/vectorclusters.yaml";
-
-/// Fields whose schema is Kubernetes' own: their texts are in Kubernetes' documentation.
-const KUBERNETES_FIELDS: &[&str] = &[
+/// Fields whose schema is Kubernetes' own: what is below them is in Kubernetes' documentation.
+pub const KUBERNETES_FIELDS: &[&str] = &[
     "affinity",
     "conditions",
     "namespaceSelector",
@@ -35,24 +37,32 @@ const KUBERNETES_FIELDS: &[&str] = &[
     "valueFrom",
 ];
 
-static DEFINITION: LazyLock<Value> = LazyLock::new(build);
+static DEFINITIONS: LazyLock<[Value; 6]> = LazyLock::new(|| Kind::ALL.map(build));
 
-/// The `CustomResourceDefinition` of `VectorCluster` as it is installed.
-pub fn definition() -> &'static Value {
-    &DEFINITION
+/// The `CustomResourceDefinition` of a kind as it is installed.
+pub fn definition(kind: Kind) -> &'static Value {
+    let [cluster, collection, backup, schedule, restore, task] = &*DEFINITIONS;
+    match kind {
+        Kind::Cluster => cluster,
+        Kind::Collection => collection,
+        Kind::Backup => backup,
+        Kind::BackupSchedule => schedule,
+        Kind::Restore => restore,
+        Kind::OpsTask => task,
+    }
 }
 
-/// The `openAPIV3Schema` of the served version.
-pub fn schema() -> &'static Value {
-    DEFINITION
+/// The `openAPIV3Schema` of the served version of a kind.
+pub fn schema(kind: Kind) -> &'static Value {
+    definition(kind)
         .pointer("/spec/versions/0/schema/openAPIV3Schema")
         .unwrap_or(&Value::Null)
 }
 
-/// The text of [`FILE`]. Kubernetes' own schemas stand on one line each: nobody reads them, and
-/// indented they are two thirds of the file.
-pub fn yaml() -> String {
-    let mut body = definition().clone();
+/// The text of [`Kind::file`]. Kubernetes' own schemas stand on one line each: nobody reads them, and
+/// indented they are two thirds of a file.
+pub fn yaml(kind: Kind) -> String {
+    let mut body = definition(kind).clone();
     let mut inlined = Vec::new();
     take_foreign(&mut body, &mut inlined);
     let mut text = serde_yaml_ng::to_string(&body)
@@ -100,7 +110,7 @@ fn take_foreign(value: &mut Value, taken: &mut Vec<Value>) {
     }
 }
 
-/// The schema of a manifest's whole `metadata`. The definition may only bound its name: an API
+/// The schema of the whole `metadata` of a cluster's manifest. The definition may only bound its name: an API
 /// server knows the rest, and a checker of files has to be told.
 pub fn metadata_schema() -> Value {
     let generator = SchemaSettings::openapi3()
@@ -136,14 +146,24 @@ fn name_schema() -> Value {
     })
 }
 
-fn build() -> Value {
-    let mut definition = serde_json::to_value(VectorCluster::crd())
-        .expect("the definition is made of strings, numbers and lists");
+fn build(kind: Kind) -> Value {
+    let made = match kind {
+        Kind::Cluster => VectorCluster::crd(),
+        Kind::Collection => VectorCollection::crd(),
+        Kind::Backup => VectorBackup::crd(),
+        Kind::BackupSchedule => VectorBackupSchedule::crd(),
+        Kind::Restore => VectorRestore::crd(),
+        Kind::OpsTask => VectorOpsTask::crd(),
+    };
+    let mut definition =
+        serde_json::to_value(made).expect("the definition is made of strings, numbers and lists");
     if let Some(versions) = definition.pointer_mut("/spec/versions") {
         slim(versions, Texts::Keep);
     }
     let properties = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties");
-    if let Some(Value::Object(properties)) = properties {
+    if kind == Kind::Cluster
+        && let Some(Value::Object(properties)) = properties
+    {
         properties.insert(
             "metadata".to_owned(),
             json!({"type": "object", "properties": {"name": name_schema()}}),
@@ -170,8 +190,11 @@ fn slim(schema: &mut Value, texts: Texts) {
                 match (keyword.as_str(), value) {
                     ("properties", Value::Object(properties)) => {
                         for (name, property) in properties.iter_mut() {
-                            let foreign = KUBERNETES_FIELDS.contains(&name.as_str());
-                            slim(property, if foreign { Texts::Drop } else { texts });
+                            if KUBERNETES_FIELDS.contains(&name.as_str()) {
+                                slim_foreign(property, texts);
+                            } else {
+                                slim(property, texts);
+                            }
                         }
                     },
                     ("default" | "enum", _) => {},
@@ -185,6 +208,15 @@ fn slim(schema: &mut Value, texts: Texts) {
             }
         },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
+    }
+}
+
+/// Slims a field of Kubernetes. What the field is for is our own text.
+fn slim_foreign(property: &mut Value, texts: Texts) {
+    let own = property.get("description").cloned();
+    slim(property, Texts::Drop);
+    if let (Texts::Keep, Some(own), Value::Object(fields)) = (texts, own, property) {
+        fields.insert("description".to_owned(), own);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `vectorsphere.io/v1alpha1`: the kind `VectorCluster`.
+//! `vectorsphere.io/v1alpha1`: the kind `VectorCluster`, and below it the kinds that work on one.
 //!
 //! Every field has its meaning, unit and default in its own text, because that text is what
 //! `kubectl explain` prints. Rules that need two fields are rules of the struct that holds both.
@@ -46,24 +46,39 @@ macro_rules! choice {
     };
 }
 
+mod backup;
+mod backup_schedule;
 mod bootstrap;
+mod collection;
 mod defaults;
 mod etcd;
 mod operations;
+mod ops_task;
 mod pod;
+mod restore;
 mod roles;
 mod security;
 mod sharding;
 mod status;
 mod storage;
 
+pub use backup::{CollectionPattern, VectorBackup, VectorBackupSpec, VectorBackupStatus};
+pub use backup_schedule::{
+    Concurrency, Keep, VectorBackupSchedule, VectorBackupScheduleSpec, VectorBackupScheduleStatus,
+};
 pub use bootstrap::{BackupLocation, Bootstrap, S3Location, VolumeLocation};
+pub use collection::{
+    Algorithm, Index, Metric, RetainOrDelete, VectorCollection, VectorCollectionSpec,
+    VectorCollectionStatus,
+};
 pub use etcd::{Endpoint, Etcd, ExternalEtcd, ManagedEtcd};
 pub use operations::{
     LogFormat, Logging, MaintenanceWindow, Monitoring, MonitoringObject, ServiceAccount,
     UpdateType, Updates,
 };
+pub use ops_task::{OpsTask, Role, VectorOpsTask, VectorOpsTaskSpec, VectorOpsTaskStatus};
 pub use pod::{AntiAffinity, EnvironmentVariable, Image, NameReference, PodOptions, PullPolicy};
+pub use restore::{OnConflict, VectorRestore, VectorRestoreSpec, VectorRestoreStatus};
 pub use roles::{
     Autoscaling, Gateway, GatewayService, Master, Routing, ScaledDownVolumes, ServiceType, Worker,
 };

@@ -17,8 +17,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use crate::crd;
 use crate::crd::v1alpha1::VectorClusterSpec;
+use crate::crd::{self, Kind};
 use crate::topology::field::{Step, excerpt};
 use crate::topology::{FieldFault, FieldPath};
 
@@ -111,7 +111,7 @@ struct Checker {
 
 impl Checker {
     fn new() -> Self {
-        let mut schema = crd::schema().clone();
+        let mut schema = crd::schema(Kind::Cluster).clone();
         let rules = Rules::new(&schema);
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
@@ -145,7 +145,10 @@ impl Checker {
 /// is a slip; two are another kind of object.
 fn is_ours(manifest: &Map<String, Value>, faults: &mut Vec<FieldFault>) -> bool {
     let mut wrong = 0;
-    for (field, expected) in [("apiVersion", crd::API_VERSION), ("kind", crd::KIND)] {
+    for (field, expected) in [
+        ("apiVersion", crd::API_VERSION),
+        ("kind", Kind::Cluster.name()),
+    ] {
         if let Some(Value::String(given)) = manifest.get(field)
             && given != expected
         {

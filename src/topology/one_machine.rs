@@ -60,7 +60,7 @@ pub fn one_machine(spec: &VectorClusterSpec) -> OneMachine {
 
 fn without_effect(spec: &VectorClusterSpec) -> Vec<FieldPath> {
     let value = serde_json::to_value(spec).unwrap_or(Value::Null);
-    let schema = crd::schema().pointer("/properties/spec");
+    let schema = crd::schema(crd::Kind::Cluster).pointer("/properties/spec");
     let mut search = Search {
         obeyed: OBEYED.iter().map(|dotted| FieldPath::of(dotted)).collect(),
         found: Vec::new(),

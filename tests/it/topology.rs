@@ -5,6 +5,7 @@ mod generated;
 mod manifests;
 mod one_machine;
 mod plans;
+mod reference;
 mod samples;
 
 use serde_json::{Map, Value};

@@ -46,7 +46,13 @@ impl Drop for Tunnel {
 impl Tunnel {
     fn open(kubernetes: &Kubernetes, namespace: &str) -> Self {
         let mut child = Command::new(kubernetes.kubectl())
-            .args(["port-forward", "-n", namespace, "service/small-gateway", ":6333"])
+            .args([
+                "port-forward",
+                "-n",
+                namespace,
+                "service/small-gateway",
+                ":6333",
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -54,8 +60,13 @@ impl Tunnel {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
-        let port = port.unwrap_or_else(|| panic!("no tunnel: {line:?}")).to_owned();
+        let port = line
+            .split("127.0.0.1:")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let port = port
+            .unwrap_or_else(|| panic!("no tunnel: {line:?}"))
+            .to_owned();
         Self { child, port }
     }
 }
@@ -71,11 +82,25 @@ impl Small<'_> {
     /// Waits for a condition of the cluster.
     fn wait(&self, what: &str) {
         let until = format!("--for={what}");
-        let arguments = ["wait", "-n", self.namespace, &until, READY, "vectorcluster/small"];
-        let waited = Command::new(self.kubernetes.kubectl()).args(arguments).output().unwrap();
+        let arguments = [
+            "wait",
+            "-n",
+            self.namespace,
+            &until,
+            READY,
+            "vectorcluster/small",
+        ];
+        let waited = Command::new(self.kubernetes.kubectl())
+            .args(arguments)
+            .output()
+            .unwrap();
         if !waited.status.success() {
-            let cluster = self.kubernetes.get(self.namespace, "vectorcluster", "small");
-            let pods = self.kubernetes.call(&["get", "pods", "-n", self.namespace, "-o", "wide"], "");
+            let cluster = self
+                .kubernetes
+                .get(self.namespace, "vectorcluster", "small");
+            let pods = self
+                .kubernetes
+                .call(&["get", "pods", "-n", self.namespace, "-o", "wide"], "");
             panic!("{what}: {:#}\n{}", cluster["status"], pods.stdout);
         }
     }
@@ -112,7 +137,11 @@ fn python() -> PathBuf {
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo-env");
     let made = Command::new(script).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     String::from_utf8(made.stdout).unwrap().trim().into()
 }
 
@@ -124,12 +153,29 @@ fn install(kubernetes: &Kubernetes) {
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     kubernetes.call(&arguments, OPERATOR).accepted("operator");
     let system = "vectorsphere-system";
-    let restart = ["rollout", "restart", "-n", system, "deployment/vectorsphere-operator"];
+    let restart = [
+        "rollout",
+        "restart",
+        "-n",
+        system,
+        "deployment/vectorsphere-operator",
+    ];
     kubernetes.call(&restart, "").accepted("restart");
     let mut wait = Command::new(kubernetes.kubectl());
-    wait.args(["rollout", "status", "-n", system, "deployment/vectorsphere-operator", READY]);
+    wait.args([
+        "rollout",
+        "status",
+        "-n",
+        system,
+        "deployment/vectorsphere-operator",
+        READY,
+    ]);
     let waited = wait.output().unwrap();
-    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    assert!(
+        waited.status.success(),
+        "{}",
+        String::from_utf8_lossy(&waited.stderr)
+    );
 }
 
 #[test]
@@ -159,15 +205,36 @@ fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back()
 
     // A worker that is killed comes back on its own volume, without a person.
     let before = kubernetes.get(small.namespace, "pod", "small-worker-0");
-    let kill = ["delete", "pod", "small-worker-0", "-n", small.namespace, "--grace-period=0", "--force"];
+    let kill = [
+        "delete",
+        "pod",
+        "small-worker-0",
+        "-n",
+        small.namespace,
+        "--grace-period=0",
+        "--force",
+    ];
     assert!(kubernetes.call(&kill, "").ok);
     let killed = Instant::now();
     let back = loop {
-        let arguments = ["get", "pod", "small-worker-0", "-n", small.namespace, "-o", "json"];
+        let arguments = [
+            "get",
+            "pod",
+            "small-worker-0",
+            "-n",
+            small.namespace,
+            "-o",
+            "json",
+        ];
         let pod = kubernetes.call(&arguments, "");
         let pod: Value = serde_json::from_str(&pod.stdout).unwrap_or_default();
-        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+        let conditions = pod["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ready = conditions
+            .iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True");
         if ready && pod["metadata"]["uid"] != before["metadata"]["uid"] {
             break killed.elapsed();
         }
@@ -175,7 +242,10 @@ fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back()
         std::thread::yield_now();
     };
     small.wait("condition=Ready");
-    assert_eq!(small.application(false), serde_json::json!([[99, 98, 97], 100]));
+    assert_eq!(
+        small.application(false),
+        serde_json::json!([[99, 98, 97], 100])
+    );
     eprintln!(
         "applied: Ready after {ready:.1?}, the first search answered after {answered:.1?}; a killed \
          worker was back after {back:.1?} with every point"
@@ -194,19 +264,35 @@ fn what_is_not_built_is_refused_by_name_and_makes_nothing() {
         namespace: &namespace.name,
         folder: tempfile::tempdir().unwrap(),
     };
-    let manifest = SMALL.replace("spec:\n", "spec:\n  deletionPolicy: Delete\n  config: {a: b}\n");
+    let manifest = SMALL.replace(
+        "spec:\n",
+        "spec:\n  deletionPolicy: Delete\n  config: {a: b}\n",
+    );
     let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
     kubernetes.call(&arguments, &manifest).accepted("apply");
     small.wait("condition=SpecValid=False");
     let cluster = kubernetes.get(small.namespace, "vectorcluster", "small");
     assert_eq!(cluster["status"]["phase"], "Invalid");
     let conditions = cluster["status"]["conditions"].as_array().unwrap();
-    let valid = conditions.iter().find(|one| one["type"] == "SpecValid").unwrap();
+    let valid = conditions
+        .iter()
+        .find(|one| one["type"] == "SpecValid")
+        .unwrap();
     assert_eq!(valid["reason"], "NotBuilt");
     let message = valid["message"].as_str().unwrap();
-    assert!(message.contains("spec.deletionPolicy") && message.contains("spec.config"), "{message}");
+    assert!(
+        message.contains("spec.deletionPolicy") && message.contains("spec.config"),
+        "{message}"
+    );
     let made = kubernetes.call(
-        &["get", "pods,services,secrets,persistentvolumeclaims", "-n", small.namespace, "-o", "name"],
+        &[
+            "get",
+            "pods,services,secrets,persistentvolumeclaims",
+            "-n",
+            small.namespace,
+            "-o",
+            "name",
+        ],
         "",
     );
     assert_eq!(made.stdout, "");

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bootstrap {
     /// A VectorBackup of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub backup_name: Option<String>,
 
     /// A place where a backup lies.
@@ -52,10 +53,12 @@ pub struct S3Location {
 
     /// Address of the store. Absent: Amazon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 300))]
     pub endpoint: Option<String>,
 
     /// Region of the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub region: Option<String>,
 
     /// Put the bucket in the path of the address and not in its host.
@@ -64,6 +67,7 @@ pub struct S3Location {
 
     /// Secret with accessKeyId and secretAccessKey. Absent: workload identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub credentials_secret: Option<String>,
 }
 

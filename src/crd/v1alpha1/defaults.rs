@@ -1,6 +1,8 @@
 //! The defaults that are not a type's own, by name. One place, so that what the schema states for a
 //! field and what `Default` gives for its struct are the same function.
 
+use super::CollectionPattern;
+
 pub(super) fn yes() -> bool {
     true
 }
@@ -124,4 +126,26 @@ pub(super) fn log_filter() -> String {
 
 pub(super) fn seen_once() -> i32 {
     1
+}
+
+pub(super) fn every_collection() -> Vec<CollectionPattern> {
+    vec![CollectionPattern("*".to_owned())]
+}
+
+/// An hour: longer than an operator is away for an update.
+pub(super) fn starting_deadline_seconds() -> i32 {
+    3600
+}
+
+pub(super) fn keep_last() -> i32 {
+    6
+}
+
+pub(super) fn keep_failed() -> i32 {
+    3
+}
+
+/// An hour: long enough to look at what a task did.
+pub(super) fn task_kept_seconds() -> i32 {
+    3600
 }

@@ -9,8 +9,8 @@ use super::defaults;
 #[derive(KubeSchema, Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Sharding {
-    /// Shards of a collection that does not say itself. Absent: one per worker when the collection
-    /// is created.
+    /// Shards of a new collection that does not say itself. Absent: one per worker when the
+    /// collection is created. A change is for later collections only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub shards: Option<i32>,

@@ -67,7 +67,7 @@ fn evaluate(schema: &Value, value: &Value, evaluated: &mut BTreeSet<String>) {
 fn every_rule_of_the_definition_compiles_and_runs() {
     let mut evaluated = BTreeSet::new();
     for text in [PRODUCTION, OTHER_FIELDS] {
-        evaluate(crd::schema(), &completed(text), &mut evaluated);
+        evaluate(crd::schema(Kind::Cluster), &completed(text), &mut evaluated);
     }
     let all: BTreeSet<String> = CHECKER.rules.compiled.keys().cloned().collect();
     assert!(all.len() >= 20, "{} rules", all.len());
@@ -122,7 +122,7 @@ fn the_schema_uses_only_what_the_checker_knows() {
             }
         }
     }
-    walk(crd::schema(), "");
+    walk(crd::schema(Kind::Cluster), "");
     walk(&crd::metadata_schema(), "metadata");
 }
 

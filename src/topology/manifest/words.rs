@@ -204,7 +204,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        patterns(crd::schema(), &mut found);
+        patterns(crd::schema(crd::Kind::Cluster), &mut found);
         assert!(!found.is_empty());
         for pattern in &found {
             assert!(
