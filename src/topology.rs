@@ -17,10 +17,12 @@ pub mod manifest;
 mod one_machine;
 mod plan;
 mod quantity;
+mod set_beside;
 
 pub use field::{FieldFault, FieldPath};
 pub use one_machine::{OneMachine, one_machine};
 pub use plan::{Action, Component, Observation, Observed, Plan, Role, Settings, State, plan};
+pub use set_beside::set_beside;
 
 /// The manifest that runs a whole cluster on a laptop, one process of each role.
 pub const LAPTOP_SAMPLE: &str = include_str!("../manifests/samples/laptop.yaml");

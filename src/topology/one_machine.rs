@@ -4,11 +4,8 @@
 //! images or schedulers, and one etcd is as good as three. Nothing of that is an error; but a person
 //! who set a field is told that it did nothing.
 
-use serde_json::Value;
-
-use crate::crd;
 use crate::crd::v1alpha1::{Etcd, ManagedEtcd, VectorClusterSpec};
-use crate::topology::FieldPath;
+use crate::topology::{FieldPath, set_beside};
 
 /// The version that this binary is.
 const RUNNING_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -59,14 +56,7 @@ pub fn one_machine(spec: &VectorClusterSpec) -> OneMachine {
 }
 
 fn without_effect(spec: &VectorClusterSpec) -> Vec<FieldPath> {
-    let value = serde_json::to_value(spec).unwrap_or(Value::Null);
-    let schema = crd::schema(crd::Kind::Cluster).pointer("/properties/spec");
-    let mut search = Search {
-        obeyed: OBEYED.iter().map(|dotted| FieldPath::of(dotted)).collect(),
-        found: Vec::new(),
-    };
-    search.walk(&value, schema, None, &FieldPath::of("spec"));
-    let mut found = search.found;
+    let mut found = set_beside(spec, OBEYED);
     // Three members are the default, and the one field of which a default is worth a word.
     let members = FieldPath::of("spec.etcd.managed.replicas");
     found.retain(|path| *path != members && *path != FieldPath::of("spec.version"));
@@ -83,36 +73,4 @@ fn without_effect(spec: &VectorClusterSpec) -> Vec<FieldPath> {
     }
     found.sort();
     found
-}
-
-struct Search {
-    obeyed: Vec<FieldPath>,
-    found: Vec<FieldPath>,
-}
-
-impl Search {
-    fn walk(
-        &mut self,
-        value: &Value,
-        schema: Option<&Value>,
-        default: Option<&Value>,
-        path: &FieldPath,
-    ) {
-        if Some(value) == default || self.obeyed.iter().any(|obeyed| path.is_within(obeyed)) {
-            return;
-        }
-        let properties = schema.and_then(|schema| schema.get("properties"));
-        match (value, properties) {
-            (Value::Object(fields), Some(properties)) => {
-                for (name, value) in fields {
-                    let schema = properties.get(name);
-                    let default = default
-                        .and_then(|object| object.get(name))
-                        .or_else(|| schema.and_then(|schema| schema.get("default")));
-                    self.walk(value, schema, default, &path.field(name));
-                }
-            },
-            _ => self.found.push(path.clone()),
-        }
-    }
 }
