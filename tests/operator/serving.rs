@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Once;
+use std::time::Duration;
 
 use serde_json::Value;
+use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::kubernetes::Kubernetes;
 
@@ -13,6 +15,9 @@ const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
 const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
 /// How long a cluster may take on a machine that others use too. What it takes is printed.
 const READY: &str = "--timeout=240s";
+
+/// How long a worker may take to come back.
+const BACK: Duration = Duration::from_secs(120);
 
 /// What an application does: the official client, unchanged.
 const APPLICATION: &str = r#"
@@ -105,6 +110,30 @@ impl Small<'_> {
         }
     }
 
+    /// Kills the worker's pod at once; how long it took until another was ready in its place.
+    fn kill_worker(&self) -> Duration {
+        let before = self.kubernetes.get(self.namespace, "pod", "small-worker-0");
+        let place = ["pod", "small-worker-0", "-n", self.namespace];
+        let kill = [&["delete", "--grace-period=0", "--force"][..], &place].concat();
+        assert!(self.kubernetes.call(&kill, "").ok);
+        let killed = SystemClock.now();
+        loop {
+            let look = [&["get", "-o", "json"][..], &place].concat();
+            let pod = self.kubernetes.call(&look, "");
+            let pod: Value = serde_json::from_str(&pod.stdout).unwrap_or_default();
+            let conditions = pod["status"]["conditions"].as_array();
+            let ready = conditions.is_some_and(|all| {
+                all.iter()
+                    .any(|one| one["type"] == "Ready" && one["status"] == "True")
+            });
+            let took = SystemClock.now().since(killed);
+            if ready && pod["metadata"]["uid"] != before["metadata"]["uid"] {
+                return took;
+            }
+            assert!(took < BACK, "{pod:#}");
+        }
+    }
+
     /// A field of a Secret, decoded by kubectl.
     fn secret(&self, name: &str, key: &str) -> String {
         let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
@@ -145,8 +174,13 @@ fn python() -> PathBuf {
     String::from_utf8(made.stdout).unwrap().trim().into()
 }
 
-/// The definitions and the operator, running.
+/// The definitions and the operator, running; made once for all tests.
 fn install(kubernetes: &Kubernetes) {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| install_now(kubernetes));
+}
+
+fn install_now(kubernetes: &Kubernetes) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", folder];
     kubernetes.call(&arguments, "").accepted("definitions");
@@ -194,53 +228,17 @@ fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back()
         namespace: &namespace.name,
         folder: tempfile::tempdir().unwrap(),
     };
-    let began = Instant::now();
+    let began = SystemClock.now();
     let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
     kubernetes.call(&arguments, SMALL).accepted("apply");
     small.wait("condition=Ready");
-    let ready = began.elapsed();
+    let ready = SystemClock.now().since(began);
     let found = small.application(true);
     assert_eq!(found, serde_json::json!([[99, 98, 97], 100]));
-    let answered = began.elapsed();
+    let answered = SystemClock.now().since(began);
 
     // A worker that is killed comes back on its own volume, without a person.
-    let before = kubernetes.get(small.namespace, "pod", "small-worker-0");
-    let kill = [
-        "delete",
-        "pod",
-        "small-worker-0",
-        "-n",
-        small.namespace,
-        "--grace-period=0",
-        "--force",
-    ];
-    assert!(kubernetes.call(&kill, "").ok);
-    let killed = Instant::now();
-    let back = loop {
-        let arguments = [
-            "get",
-            "pod",
-            "small-worker-0",
-            "-n",
-            small.namespace,
-            "-o",
-            "json",
-        ];
-        let pod = kubernetes.call(&arguments, "");
-        let pod: Value = serde_json::from_str(&pod.stdout).unwrap_or_default();
-        let conditions = pod["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let ready = conditions
-            .iter()
-            .any(|one| one["type"] == "Ready" && one["status"] == "True");
-        if ready && pod["metadata"]["uid"] != before["metadata"]["uid"] {
-            break killed.elapsed();
-        }
-        assert!(killed.elapsed() < Duration::from_secs(120), "{pod:#}");
-        std::thread::yield_now();
-    };
+    let back = small.kill_worker();
     small.wait("condition=Ready");
     assert_eq!(
         small.application(false),
