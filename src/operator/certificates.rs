@@ -108,6 +108,9 @@ pub(super) fn wanted(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Wanted>
 /// [`Error::Time`].
 pub(super) fn duration(text: &str) -> Result<Duration, Error> {
     let wrong = || Error::Time(text.to_owned());
+    if text.is_empty() {
+        return Err(wrong());
+    }
     let (hours, rest) = text.split_once('h').unwrap_or(("0", text));
     let minutes = match rest {
         "" => "0",
