@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ print(json.dumps([[point.id for point in found], client.count("c").count]))
 struct Tunnel {
     child: Child,
     port: String,
+    /// It says something for each connection, and ends when nobody could read that.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Drop for Tunnel {
@@ -72,7 +74,11 @@ impl Tunnel {
         let port = port
             .unwrap_or_else(|| panic!("no tunnel: {line:?}"))
             .to_owned();
-        Self { child, port }
+        Self {
+            child,
+            port,
+            _output: output,
+        }
     }
 }
 
