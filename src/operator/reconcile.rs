@@ -21,7 +21,7 @@ use super::status::{self, Facts};
 use super::unbuilt;
 use crate::crd::v1alpha1::{VectorCluster, VectorClusterStatus};
 use crate::fault::{Fault, chain};
-use crate::topology::{Action, Component, Plan, Role, plan};
+use crate::topology::{Component, Plan, Role, plan};
 
 /// What a round is made with.
 #[derive(Clone)]
@@ -147,14 +147,14 @@ async fn act(
     }
     let workers: Vec<&Component> = of(Role::Worker).collect();
     errors.keep("workers", act_on_workers(api, render, &workers, seen).await);
-    errors.keep("stop", stop(api, plan, seen).await);
     if count(Role::Gateway) > 0 {
         let gateways = render::gateway(render, count(Role::Gateway));
         errors.keep("gateways", api.apply(&gateways).await);
     }
 }
 
-/// Makes each worker's volume before its pod, and replaces pods that have ended.
+/// Makes each worker's volume before its pod, and replaces pods that have ended. A worker that is scaled
+/// away may hold shards, and nobody moves them yet: it stays.
 async fn act_on_workers(
     api: &ClusterApi,
     render: &Render<'_>,
@@ -174,22 +174,6 @@ async fn act_on_workers(
             // What a pod is cannot change; it is replaced by an update.
             Some(_) => {},
             None => api.apply(&render::worker(render, worker)).await?,
-        }
-    }
-    Ok(())
-}
-
-/// Stops the pods of workers that are hibernated. A worker that is scaled away may hold shards, and
-/// nobody moves them yet: it stays, and the status says so.
-async fn stop(api: &ClusterApi, plan: &Plan, seen: &Seen) -> Result<(), Error> {
-    if !plan.components.is_empty() {
-        return Ok(());
-    }
-    for action in &plan.actions {
-        let Action::Stop(name) = action else { continue };
-        let pod = seen.pods.iter().find(|pod| pod.pod.name_any() == *name);
-        if let Some(pod) = pod {
-            api.delete_pod(&pod.pod).await?;
         }
     }
     Ok(())

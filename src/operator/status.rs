@@ -9,7 +9,7 @@ use super::names::Subject;
 use super::observe::Seen;
 use super::render::HTTP_PORT;
 use crate::crd::v1alpha1::{
-    Endpoints, EtcdStatus, LastError, Power, RoleStatus, ShardStatus, VectorClusterSpec,
+    Endpoints, EtcdStatus, LastError, RoleStatus, ShardStatus, VectorClusterSpec,
     VectorClusterStatus, WorkerStatus,
 };
 use crate::rpc::proto;
@@ -173,13 +173,6 @@ fn phase(facts: &Facts<'_>) -> &'static str {
     if !facts.not_built.is_empty() {
         return "Invalid";
     }
-    if facts.spec.power == Power::Hibernated {
-        return if facts.seen.pods.is_empty() {
-            "Hibernated"
-        } else {
-            "Hibernating"
-        };
-    }
     if facts.spec.paused {
         return "Paused";
     }
@@ -197,15 +190,12 @@ type Said = (&'static str, bool, &'static str, String);
 
 fn said(facts: &Facts<'_>) -> Vec<Said> {
     let missing = facts.missing();
-    let asleep = facts.spec.power == Power::Hibernated;
     let ready: (bool, &'static str, String) = if !facts.not_built.is_empty() {
         (
             false,
             "ComponentsNotReady",
             "the manifest cannot be carried out".to_owned(),
         )
-    } else if asleep {
-        (false, "Hibernated", "power is Hibernated".to_owned())
     } else if !missing.is_empty() {
         (false, "ComponentsNotReady", missing.join("; "))
     } else if let Err(why) = &facts.masters {

@@ -41,7 +41,6 @@ const CARRIED_OUT: &[&str] = &[
     "spec.tls.extraDnsNames",
     "spec.auth.secret",
     "spec.logging",
-    "spec.power",
     "spec.paused",
 ];
 
