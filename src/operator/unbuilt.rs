@@ -62,11 +62,16 @@ mod tests {
     fn what_cannot_be_carried_out_is_named_and_defaults_can() {
         let spec = manifest::check(LAPTOP_SAMPLE).unwrap().spec;
         assert_eq!(fields(&spec), Vec::<String>::new());
-        let more = "  deletionPolicy: Snapshot\n  config: {a: b}\n  tls: {mode: Disabled}\n";
+        let more = "  deletionPolicy: Snapshot\n  config: {a: b}\n  tls: {mode: Disabled}\n  power: Hibernated\n";
         let spec = manifest::check(&format!("{LAPTOP_SAMPLE}{more}"))
             .unwrap()
             .spec;
-        let named = ["spec.config", "spec.deletionPolicy", "spec.tls.mode"];
+        let named = [
+            "spec.config",
+            "spec.deletionPolicy",
+            "spec.power",
+            "spec.tls.mode",
+        ];
         let expected = named.map(|field| format!("{field} is not built yet"));
         assert_eq!(fields(&spec), expected);
     }
