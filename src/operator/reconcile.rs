@@ -77,10 +77,10 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
         owner: &owner,
     };
     let mut errors = Errors::default();
-    let mut certificates = Vec::new();
+    let mut certificates = None;
     if not_built.is_empty() && !spec.paused {
         let issued = context.maker.certificates(&api, spec, &owner).await;
-        certificates = errors.keep("certificates", issued).unwrap_or_default();
+        certificates = errors.keep("certificates", issued);
         errors.keep("keys", context.maker.keys(&api, spec, &owner).await);
         act(&api, &render, (&plan, &seen), &mut errors).await;
     }
@@ -94,7 +94,7 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
         components: &plan.components,
         seen: &seen,
         masters: masters.as_ref().map_err(Clone::clone),
-        certificates: &certificates,
+        certificates: certificates.as_deref(),
         errors: &errors.0,
         next_worker_ordinal: next_ordinal(&plan, next),
         now: Timestamp::now(),

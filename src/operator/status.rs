@@ -1,7 +1,5 @@
 //! What a person sees of a cluster: phase, conditions, counts. Pure.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -29,7 +27,8 @@ pub(super) struct Facts<'a> {
     pub(super) seen: &'a Seen,
     /// What the masters say, or why they do not.
     pub(super) masters: Result<&'a proto::GetClusterStateResponse, String>,
-    pub(super) certificates: &'a [(String, String)],
+    /// When each certificate ends; absent when that was not looked at in this round.
+    pub(super) certificates: Option<&'a [(String, String)]>,
     /// Steps that failed: code and message.
     pub(super) errors: &'a [(String, String)],
     pub(super) next_worker_ordinal: u32,
@@ -157,11 +156,12 @@ pub(super) fn status(
             grpc: String::new(),
             http: format!("https://{host}:{HTTP_PORT}"),
         }),
-        certificates: facts
-            .certificates
-            .iter()
-            .cloned()
-            .collect::<BTreeMap<_, _>>(),
+        certificates: match facts.certificates {
+            Some(ends) => ends.iter().cloned().collect(),
+            None => before
+                .map(|status| status.certificates.clone())
+                .unwrap_or_default(),
+        },
         last_errors: last_errors(facts, before),
         ..VectorClusterStatus::default()
     };
