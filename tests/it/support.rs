@@ -4,6 +4,7 @@
     reason = "who runs only the binary has neither the clock nor the tasks of the library"
 )]
 
+pub(crate) mod http_client;
 pub(crate) mod local_cluster;
 pub(crate) mod pki;
 pub(crate) mod real_etcd;

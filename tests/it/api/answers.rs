@@ -1,6 +1,6 @@
 //! How answers are written: the shapes that clients read.
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::double::{UUID, served};

@@ -59,7 +59,7 @@ async fn settings_and_payloads_are_nested_64_deep_at_most() {
         ("PUT", "plain/index", schema(&tower(63))),
         ("POST", "plain/points/payload", payload(&tower(64))),
     ] {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
         let path = format!("/collections/{path}");
         let sent = served.send(method, &path, body);
         let (status, text) = sent.await;

@@ -1,9 +1,11 @@
 //! The double, a server with it, and a client of that.
 
+use crate::support::http_client::HttpClient;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -267,7 +269,7 @@ pub(super) struct Served {
     pub(super) rules: Vec<Rule>,
     pub(super) address: std::net::SocketAddr,
     pub(super) tasks: Tasks,
-    pub(super) client: reqwest::Client,
+    pub(super) client: HttpClient,
 }
 
 impl Drop for Served {
@@ -300,7 +302,7 @@ pub(super) async fn served_over(keys: Option<&str>, tls: tls::Handle) -> Served 
         rules,
         address,
         tasks,
-        client: reqwest::Client::new(),
+        client: HttpClient::new(),
     }
 }
 
@@ -314,12 +316,11 @@ impl Served {
         &self,
         method: Method,
         path: &str,
-        body: impl Into<reqwest::Body>,
+        body: impl Into<Bytes>,
     ) -> (u16, String) {
-        let request = self.client.request(method, self.url(path)).body(body);
+        let request = self.client.request(method, &self.url(path)).body(body);
         let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.text().await.unwrap())
+        (answer.status, answer.text)
     }
 
     /// Sends JSON that must succeed; the result in the answer's envelope.

@@ -1,6 +1,6 @@
 //! What is refused, with which status and text, and that nothing of it goes on.
 
-use reqwest::Method;
+use http::Method;
 use serde_json::Value;
 
 use super::double::{Served, served};

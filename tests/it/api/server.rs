@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use http::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::double::served;
+use crate::support::http_client::HttpClient;
 
 const BODY_BYTES_MAX: usize = 33_554_432;
 
@@ -57,14 +58,11 @@ async fn one_connection_carries_many_requests() {
 #[tokio::test]
 async fn http_2_is_spoken_to_who_knows_it() {
     let served = served(None).await;
-    let client = reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .build()
-        .unwrap();
+    let client = HttpClient::http2();
     let path = served.url("/collections/plain/points/count");
-    let answer = client.post(path).body("{}").send().await.unwrap();
-    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
-    assert_eq!(answer.status().as_u16(), 200);
+    let answer = client.post(&path).body("{}").send().await.unwrap();
+    assert_eq!(answer.version, Version::HTTP_2);
+    assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]

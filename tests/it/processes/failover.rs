@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use vectorsphere::coordination::session::TTL_SECONDS;
 
+use crate::support::http_client::HttpClient;
 use crate::support::local_cluster::{LocalCluster, kill};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
@@ -84,7 +85,7 @@ impl Load {
 }
 
 async fn drive(
-    http: reqwest::Client,
+    http: HttpClient,
     url: String,
     stop: Arc<AtomicBool>,
     searches: Arc<AtomicU64>,
@@ -94,16 +95,14 @@ async fn drive(
     while !stop.load(Ordering::Relaxed) {
         let point = json!({"points": [{"id": id, "vector": [id, 0]}]});
         let query = json!({"query": [id, 0], "limit": 1});
-        let write = http.put(format!("{collection}?wait=true")).json(&point);
-        let search = http.post(format!("{collection}/query")).json(&query);
+        let write = http.put(&format!("{collection}?wait=true")).json(&point);
+        let search = http.post(&format!("{collection}/query")).json(&query);
         for request in [write, search] {
             let began = Instant::now();
             let answer = request.send().await.unwrap();
-            let status = answer.status().as_u16();
-            let text = answer.text().await.unwrap();
-            assert_eq!(status, 200, "{text}");
+            assert_eq!(answer.status, 200, "{}", answer.text);
             longest = longest.max(began.elapsed());
-            if let Ok(answer) = serde_json::from_str::<Value>(&text)
+            if let Ok(answer) = serde_json::from_str::<Value>(&answer.text)
                 && let Some(points) = answer["result"]["points"].as_array()
             {
                 assert_eq!(points[0]["id"], json!(id));

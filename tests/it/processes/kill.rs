@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use vectorsphere::coordination::session::TTL_SECONDS;
 
+use crate::support::http_client::HttpClient;
 use crate::support::local_cluster::{LocalCluster, kill, runs};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
@@ -50,10 +51,7 @@ struct Known {
 
 /// Writes and deletes until told to stop, noting what was acknowledged.
 async fn write(url: String, known: Arc<Mutex<Known>>, stop: Arc<AtomicBool>, seed: u64) {
-    let http = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .build()
-        .unwrap();
+    let http = HttpClient::with_timeout(Duration::from_secs(5));
     let mut value = seed << 32;
     while !stop.load(Ordering::Relaxed) {
         value += 1;
@@ -77,16 +75,16 @@ async fn write(url: String, known: Arc<Mutex<Known>>, stop: Arc<AtomicBool>, see
             ]}})
         };
         let request = if delete {
-            http.post(format!("{url}/collections/c/points/delete?wait=true"))
+            http.post(&format!("{url}/collections/c/points/delete?wait=true"))
                 .json(&on)
         } else {
-            http.put(format!("{url}/collections/c/points?wait=true"))
+            http.put(&format!("{url}/collections/c/points?wait=true"))
                 .json(&json!({"points": [{
                     "id": id, "vector": [1, 2], "payload": {"value": value, "writer": seed},
                 }]}))
         };
         let answered = match request.send().await {
-            Ok(answer) => answer.status().is_success(),
+            Ok(answer) => answer.is_success(),
             Err(_) => false,
         };
         if answered {

@@ -61,9 +61,9 @@ async fn shards_gateways_and_index_are_those_that_were_asked_for() {
     for number in 0..20 {
         let path = format!("/collections/c{number}");
         cluster.must("PUT", &path, &dimensions).await;
-        let answer = cluster.http.post(format!("{other}{path}/points/count"));
-        let answer = answer.body("{}").send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        let request = cluster.http.post(&format!("{other}{path}/points/count"));
+        let answer = request.body("{}").send().await.unwrap();
+        assert_eq!(answer.status, 200, "{path}");
     }
     let state = cluster.status().await.unwrap();
     let collections = state["collections"].as_array().unwrap();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use vectorsphere::security::Peer;
 use vectorsphere::security::peers::certificate_name;
 
+use crate::support::http_client::HttpClient;
 use crate::support::pki::Authority;
 use crate::support::real_etcd::RealEtcd;
 use crate::support::wait_for::wait_for;
@@ -119,11 +120,11 @@ impl Secured {
     /// Where the gateway answers, once it is ready.
     async fn url(&self) -> String {
         let card = self.folder.path().join("gateway/process.json");
-        let http = reqwest::Client::new();
+        let http = HttpClient::new();
         wait_for("the gateway is ready", LIMIT, || async {
             let url = read_address(&card)?;
-            let answer = http.get(format!("{url}/readyz")).send().await.ok()?;
-            answer.status().is_success().then_some(url)
+            let answer = http.get(&format!("{url}/readyz")).send().await.ok()?;
+            answer.is_success().then_some(url)
         })
         .await
     }
@@ -137,19 +138,18 @@ fn read_address(card: &Path) -> Option<String> {
 /// Asks one after another, on a new connection between the processes or an old one, until it is told to
 /// stop and has asked often enough; how often, and what failed.
 async fn search(url: String, stop: Arc<AtomicBool>) -> (usize, Vec<String>) {
-    let http = reqwest::Client::new();
+    let http = HttpClient::new();
     let (mut asked, mut failed) = (0, Vec::new());
     while asked < SEARCHES || !stop.load(Ordering::Relaxed) {
         let query = json!({"query": [1, 2], "limit": 1});
         let answer = http
-            .post(format!("{url}/collections/c/points/query"))
+            .post(&format!("{url}/collections/c/points/query"))
             .json(&query)
             .send()
             .await
             .unwrap();
-        let status = answer.status();
-        if !status.is_success() {
-            failed.push(answer.text().await.unwrap());
+        if !answer.is_success() {
+            failed.push(answer.text);
         }
         asked += 1;
     }
@@ -167,23 +167,22 @@ async fn certificates_and_their_authority_change_under_searches_and_none_fails()
         return;
     };
     let url = cluster.url().await;
-    let http = reqwest::Client::new();
-    let put = |path: &str, body: Value| http.put(format!("{url}{path}")).json(&body).send();
+    let http = HttpClient::new();
+    let put = async |path: &str, body: &Value| {
+        let request = http.put(&format!("{url}{path}")).json(body);
+        request.send().await
+    };
     let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
     wait_for("a collection is made", LIMIT, || async {
-        let made = put("/collections/c", vectors.clone()).await.ok()?;
-        made.status().is_success().then_some(())
+        let made = put("/collections/c", &vectors).await.ok()?;
+        made.is_success().then_some(())
     })
     .await;
     let points = json!({"points": [{"id": 1, "vector": [1, 2]}]});
-    let written = put("/collections/c/points?wait=true", points)
+    let written = put("/collections/c/points?wait=true", &points)
         .await
         .unwrap();
-    assert!(
-        written.status().is_success(),
-        "{}",
-        written.text().await.unwrap()
-    );
+    assert!(written.is_success(), "{}", written.text);
     let stop = Arc::new(AtomicBool::new(false));
     let searching = tokio::spawn(search(url.clone(), Arc::clone(&stop)));
     // Trust both, then show the new one, then forget the old one.
@@ -202,7 +201,7 @@ async fn certificates_and_their_authority_change_under_searches_and_none_fails()
         failed.len(),
         failed[0]
     );
-    let more = put("/collections/d", vectors).await.unwrap();
-    assert!(more.status().is_success(), "{}", more.text().await.unwrap());
+    let more = put("/collections/d", &vectors).await.unwrap();
+    assert!(more.is_success(), "{}", more.text);
     eprintln!("three changes of certificates under {asked} searches: 0 failed");
 }

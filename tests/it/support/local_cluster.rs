@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::wait_for::wait_for;
+use crate::support::http_client::HttpClient;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -20,7 +21,7 @@ pub(crate) struct LocalCluster {
     pub(crate) data_dir: PathBuf,
     /// How long it took until it was ready.
     pub(crate) ready_after: Duration,
-    pub(crate) http: reqwest::Client,
+    pub(crate) http: HttpClient,
 }
 
 impl LocalCluster {
@@ -73,17 +74,13 @@ impl LocalCluster {
             let log = fs_err::read_to_string(data_dir.join("logs/dev.log")).unwrap_or_default();
             panic!("not ready in {READY_TIMEOUT:?}:\n{log}");
         };
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
         let data_dir = data_dir.to_owned();
         Self {
             child,
             url,
             data_dir,
             ready_after: began.elapsed(),
-            http,
+            http: HttpClient::new(),
         }
     }
 
@@ -130,18 +127,14 @@ impl LocalCluster {
 
     /// A request: its status and its body as JSON.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, &format!("{}{path}", self.url));
         if !body.is_null() {
             request = request.json(body);
         }
         let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
-        (
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        )
+        let body = serde_json::from_str(&answer.text).unwrap_or(Value::String(answer.text));
+        (answer.status, body)
     }
 
     /// A request that must succeed: its result.
@@ -156,8 +149,8 @@ impl LocalCluster {
         let components = self.components();
         let mut of_role = components.iter().filter(|one| one["role"] == role);
         let address = of_role.next().unwrap()["http_address"].as_str().unwrap();
-        let answer = self.http.get(format!("http://{address}/metrics")).send();
-        answer.await.unwrap().text().await.unwrap()
+        let request = self.http.get(&format!("http://{address}/metrics"));
+        request.send().await.unwrap().text
     }
 
     /// What `ctl status` says; none while no master answers.
