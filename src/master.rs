@@ -12,6 +12,7 @@ mod admin_api;
 mod aliases;
 mod collections;
 mod create;
+mod drain;
 mod route_api;
 mod state;
 mod tombstones;

@@ -8,16 +8,23 @@
 //! What is not here yet is refused by name in the condition `SpecValid` (`src/operator/unbuilt.rs`), or
 //! listed in `docs/operator.md`.
 
+mod act;
 mod certificates;
 mod cluster_api;
 mod credentials;
 mod error;
+mod events;
+mod masters;
 mod names;
 mod observe;
 mod reconcile;
 mod render;
+mod revisions;
+mod situation;
 mod status;
 mod unbuilt;
+mod updates;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +33,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::Recorder;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 
@@ -42,6 +50,8 @@ use reconcile::Context;
 pub use error::Error;
 pub use render::Images;
 
+/// Who reports events.
+const REPORTER: &str = "vectorsphere-operator";
 /// Clusters that are carried out at the same time.
 const CONCURRENCY: u16 = 4;
 /// Changes that come together are one round.
@@ -87,6 +97,7 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
             clock: parts.clock,
             entropy: parts.entropy,
         },
+        recorder: Recorder::new(client.clone(), REPORTER.into()),
     });
     let namespace = parts.namespace.as_deref();
     let ours = || watcher::Config::default().labels(CLUSTER);

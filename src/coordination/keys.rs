@@ -90,6 +90,16 @@ impl Keys {
         )
     }
 
+    /// Workers that take no new shards: a prefix.
+    pub fn drains(&self) -> String {
+        format!("{}drain/worker/", self.root)
+    }
+
+    /// Says that the worker of this name takes no new shards.
+    pub fn drain(&self, worker: &str) -> String {
+        format!("{}drain/worker/{worker}", self.root)
+    }
+
     /// Tombstones: a prefix.
     pub fn tombstones(&self) -> String {
         format!("{}gone/", self.root)
@@ -172,6 +182,10 @@ mod tests {
         );
         assert_eq!(name_of_suffix("Zo%C3%AB%201.x").as_deref(), Some("Zoë 1.x"));
         assert_eq!(keys.lead_master(), "/vectorsphere/dev/laptop/lead/master");
+        assert_eq!(
+            keys.drain("laptop-worker-3"),
+            "/vectorsphere/dev/laptop/drain/worker/laptop-worker-3"
+        );
         let suffix = shard_suffix(ShardId {
             collection: id,
             number: 7,

@@ -227,6 +227,13 @@ pub struct Tombstone {
     pub at_ms: u64,
 }
 
+/// `drain/worker/<name>`: the worker takes no new shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRecord {
+    /// Since when, for people.
+    pub at_ms: u64,
+}
+
 /// `lead/master`: the master that leads. The term is the key's create revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadRecord {

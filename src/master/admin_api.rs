@@ -251,10 +251,23 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::DrainProcessRequest>,
     ) -> Result<Response<proto::DrainProcessResponse>, Status> {
-        let name = request.into_inner().name;
-        let what = format!("draining {name}: no shard can be moved yet");
-        let error = rpc::Error::new(Kind::Unimplemented, "master.drain", what);
-        tracing::debug!(kind = error.kind().as_str(), "drain refused");
-        Err(to_status(&error))
+        let order = self.order(&request)?;
+        let asked = request.into_inner();
+        if !is_label(&asked.name) {
+            return Err(invalid(format!("{:?} is no name of a process", asked.name)));
+        }
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        let _place = place.map_err(|_full| to_status(&Error::Busy))?;
+        let held = self.collections.drain(order, &asked.name, asked.cancel);
+        let shards = held.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::DrainProcessResponse { shards }))
     }
+}
+
+/// Whether this can be the name of a process, and so a part of a key.
+fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

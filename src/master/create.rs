@@ -50,7 +50,7 @@ impl Collections {
         let _one_at_a_time = self.turn(order).await?;
         let term = order.term;
         self.check(term, &new).await?;
-        let workers = self.workers();
+        let workers = self.workers().await?;
         let count = new.shards.or(self.shards).unwrap_or_else(|| {
             u16::try_from(workers.len())
                 .unwrap_or(SHARDS_MAX)
@@ -163,14 +163,16 @@ impl Collections {
     }
 
     /// The workers that take new shards.
-    fn workers(&self) -> HashMap<NodeId, ServiceRecord> {
-        self.maps
-            .workers
-            .view()
-            .iter()
-            .filter(|(_key, held)| held.value.state == ServiceState::Serving)
+    async fn workers(&self) -> Result<HashMap<NodeId, ServiceRecord>, Error> {
+        let drained = self.drained().await?;
+        let takes = |record: &ServiceRecord| {
+            record.state == ServiceState::Serving && !drained.contains(&record.name)
+        };
+        let view = self.maps.workers.view();
+        let takers = view.iter().filter(|(_key, held)| takes(&held.value));
+        Ok(takers
             .map(|(_key, held)| (held.value.node, ServiceRecord::clone(&held.value)))
-            .collect()
+            .collect())
     }
 
     fn candidates(&self, workers: &HashMap<NodeId, ServiceRecord>) -> Vec<Candidate> {

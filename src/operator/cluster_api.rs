@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
 use super::Error;
-use super::names::{CLUSTER_UID, MANAGER, Subject};
+use super::names::{CLUSTER, CLUSTER_UID, MANAGER, REVISION_ROLE, ROLE, Subject};
 
 /// How long one request to the API server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -87,23 +91,86 @@ impl ClusterApi {
         within(self.namespaced::<Secret>().get_opt(name)).await
     }
 
-    /// Deletes this very pod and no other of its name.
-    pub(super) async fn delete_pod(&self, pod: &Pod) -> Result<(), Error> {
+    /// The kept templates of the cluster.
+    pub(super) async fn revisions(&self) -> Result<Vec<ControllerRevision>, Error> {
+        let api = self.namespaced::<ControllerRevision>();
+        let ours = format!("{CLUSTER_UID}={},{ROLE}={REVISION_ROLE}", self.subject.uid);
+        let list = ListParams::default().labels(&ours);
+        Ok(within(api.list(&list)).await?.items)
+    }
+
+    /// A StatefulSet of the cluster, if it is there.
+    pub(super) async fn stateful_set(&self, name: &str) -> Result<Option<StatefulSet>, Error> {
+        within(self.namespaced::<StatefulSet>().get_opt(name)).await
+    }
+
+    /// The claim of this name whoever has made it.
+    pub(super) async fn claim(&self, name: &str) -> Result<Option<PersistentVolumeClaim>, Error> {
+        within(self.namespaced::<PersistentVolumeClaim>().get_opt(name)).await
+    }
+
+    /// The claims of another cluster of this name.
+    pub(super) async fn claims_of(&self, uid: &str) -> Result<Vec<PersistentVolumeClaim>, Error> {
+        let theirs = format!("{CLUSTER_UID}={uid},{CLUSTER}={}", self.subject.name);
+        let list = ListParams::default().labels(&theirs);
+        let api = self.namespaced::<PersistentVolumeClaim>();
+        Ok(within(api.list(&list)).await?.items)
+    }
+
+    /// The UID of an object of this name, if there is one of this cluster.
+    pub(super) async fn uid_of<K>(&self, name: &str) -> Result<Option<String>, Error>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let found = within(self.namespaced::<K>().get_opt(name)).await?;
+        let ours = found.filter(|one| one.labels().get(CLUSTER_UID) == Some(&self.subject.uid));
+        Ok(ours.and_then(|one| one.uid()))
+    }
+
+    /// Merges a change into an object of the cluster.
+    pub(super) async fn merge<K>(&self, name: &str, change: &Value) -> Result<(), Error>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(change);
+        within(self.namespaced::<K>().patch(name, &parameters, &patch)).await?;
+        Ok(())
+    }
+
+    /// Deletes this very object and no other of its name; one that is gone is as good.
+    pub(super) async fn delete<K>(&self, name: &str, uid: &str, how: Fate) -> Result<(), Error>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+        K::DynamicType: Default,
+    {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: pod.uid(),
+                uid: Some(uid.to_owned()),
                 resource_version: None,
             }),
+            propagation_policy: match how {
+                Fate::Whole => None,
+                Fate::LeavingPods => Some(PropagationPolicy::Orphan),
+            },
             ..DeleteParams::default()
         };
-        let deleted = within(
-            self.namespaced::<Pod>()
-                .delete(&pod.name_any(), &parameters),
-        )
-        .await;
-        match deleted {
+        match within(self.namespaced::<K>().delete(name, &parameters)).await {
             Ok(_) => Ok(()),
-            // It is gone, or another has its name.
             Err(Error::Kubernetes(kube::Error::Api(status)))
                 if status.is_not_found() || status.is_conflict() =>
             {
@@ -112,6 +179,15 @@ impl ClusterApi {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What becomes of the pods of a controller that is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They go with it.
+    Whole,
+    /// They stay, for one of its name to take over.
+    LeavingPods,
 }
 
 /// A request within its deadline.

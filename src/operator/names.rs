@@ -16,6 +16,29 @@ pub(super) const ROLE: &str = "vectorsphere.io/role";
 pub(super) const ORDINAL: &str = "vectorsphere.io/ordinal";
 /// When the certificate in a Secret ends, RFC 3339.
 pub(super) const NOT_AFTER: &str = "vectorsphere.io/not-after";
+/// Which template a pod was made from; on a ControllerRevision the hash of the whole.
+pub(super) const REVISION: &str = "vectorsphere.io/revision";
+/// What the label of the role says on a ControllerRevision of the cluster itself.
+pub(super) const REVISION_ROLE: &str = "revision";
+/// On a ControllerRevision: when an update to it was given up.
+pub(super) const FAILED: &str = "vectorsphere.io/failed";
+/// On etcd's StatefulSet: how many members it was made with.
+pub(super) const MEMBERS: &str = "vectorsphere.io/members";
+/// On a volume: its worker was scaled away, and it is kept.
+pub(super) const RETIRED: &str = "vectorsphere.io/retired";
+/// On a VectorCluster: the UID of an earlier one whose volumes it takes over.
+pub(super) const ADOPT: &str = "vectorsphere.io/adopt";
+/// On a VectorCluster: make every pod anew, once, when this time changes. With `-ROLE` behind it: the
+/// pods of that role.
+pub(super) const RESTART: &str = "vectorsphere.io/restart";
+/// On a VectorCluster: the generation whose update may begin.
+pub(super) const APPROVE: &str = "vectorsphere.io/approve";
+/// On a VectorCluster: gates that are switched off, with commas between.
+pub(super) const SKIP_GATES: &str = "vectorsphere.io/skip-gates";
+/// On a VectorCluster that is deleted: wait for nothing.
+pub(super) const FORCE_DELETE: &str = "vectorsphere.io/force-delete";
+/// What holds a VectorCluster until its volumes are as its policy wants them.
+pub(super) const FINALIZER: &str = "vectorsphere.io/cluster";
 /// The names in the certificate of a Secret.
 pub(super) const CERTIFICATE_NAMES: &str = "vectorsphere.io/names";
 

@@ -1,55 +1,102 @@
-//! What there is of a cluster: its pods, its volumes, and what its masters say.
+//! What there is of a cluster: its pods, its volumes, its revisions.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Error;
 use super::cluster_api::ClusterApi;
-use super::credentials::Maker;
-use super::names::{ORDINAL, ROLE};
-use super::render::RPC_PORT;
-use crate::fault::Kind;
-use crate::rpc::{self, Channels, Request, proto};
-use crate::security::Peer;
+use super::names::{FAILED, ORDINAL, RETIRED, REVISION, ROLE};
+use super::revisions::{Kept, Templates};
 use crate::topology::{Observation, Observed, Role, State};
 
-/// How long the masters have to say how the cluster is.
-const MASTERS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Why a container waits that does not start by itself.
+const STUCK: &[&str] = &[
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
 
 /// One pod of a cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct PodSeen {
     pub(super) role: Role,
     pub(super) ordinal: u32,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) node: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) created: Option<Timestamp>,
+    /// Which template it was made from.
+    pub(super) revision: Option<String>,
     pub(super) ready: bool,
+    /// It was told to end.
+    pub(super) leaving: bool,
     /// It has ended and does not start again by itself.
     pub(super) over: bool,
-    pub(super) pod: Pod,
+    /// Why it cannot become ready.
+    pub(super) trouble: Option<String>,
+}
+
+impl PodSeen {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// One volume of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClaimSeen {
+    pub(super) role: Role,
+    pub(super) ordinal: u32,
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// Its worker was scaled away; it is kept and never used again.
+    pub(super) retired: bool,
+    pub(super) leaving: bool,
+    /// The size that is asked for.
+    pub(super) asked: String,
+    /// The size that it has; empty until it is bound.
+    pub(super) capacity: String,
+    /// What its growth waits for.
+    pub(super) resize: Option<String>,
 }
 
 /// Everything that was seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) pods: Vec<PodSeen>,
-    /// Numbers of workers that have a volume.
-    pub(super) claims: Vec<u32>,
+    pub(super) claims: Vec<ClaimSeen>,
+    pub(super) revisions: Vec<Kept>,
+    /// Members that etcd's StatefulSet was made with.
+    pub(super) etcd: Option<StatefulSet>,
 }
 
 impl Seen {
     /// Looks at the objects of a cluster.
     pub(super) async fn look(api: &ClusterApi) -> Result<Self, Error> {
-        let pods = api.pods().await?.into_iter().filter_map(pod_seen).collect();
-        let mut claims: Vec<u32> = api
-            .claims()
-            .await?
-            .iter()
-            .filter_map(claim_ordinal)
-            .collect();
-        claims.sort_unstable();
-        Ok(Self { pods, claims })
+        let (pods, claims) = (api.pods().await?, api.claims().await?);
+        let revisions = api.revisions().await?;
+        let mut claims: Vec<ClaimSeen> = claims.iter().filter_map(claim_seen).collect();
+        claims.sort_by_key(|claim| (claim.role, claim.ordinal));
+        let mut pods: Vec<PodSeen> = pods.iter().filter_map(pod_seen).collect();
+        pods.sort_by(|one, other| {
+            (one.role, one.ordinal, &one.name).cmp(&(other.role, other.ordinal, &other.name))
+        });
+        Ok(Self {
+            pods,
+            claims,
+            revisions: revisions.iter().filter_map(kept).collect(),
+            etcd: api.stateful_set(&api.subject.of(Role::Etcd)).await?,
+        })
     }
 
     /// The pods of a role.
@@ -63,85 +110,88 @@ impl Seen {
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
+    /// The volumes of workers that are not scaled away.
+    pub(super) fn worker_claims(&self) -> impl Iterator<Item = &ClaimSeen> {
+        let workers = self.claims.iter().filter(|one| one.role == Role::Worker);
+        workers.filter(|claim| !claim.retired && !claim.leaving)
+    }
+
+    /// A revision by its hash.
+    pub(super) fn revision(&self, hash: &str) -> Option<&Kept> {
+        self.revisions.iter().find(|kept| kept.hash == hash)
+    }
+
     /// What the planner is told: a worker exists that has a pod or a volume.
     pub(super) fn observation(&self, subject: &str, next_worker_ordinal: u32) -> Observation {
         let mut workers: BTreeMap<u32, State> = self
-            .claims
-            .iter()
-            .map(|ordinal| (*ordinal, State::Stopped))
+            .worker_claims()
+            .map(|claim| (claim.ordinal, State::Stopped))
             .collect();
         for pod in self.of(Role::Worker).filter(|pod| !pod.over) {
             workers.insert(pod.ordinal, State::Running);
         }
-        let components = workers.into_iter().map(|(ordinal, state)| Observed {
-            role: Role::Worker,
-            name: format!("{subject}-{}-{ordinal}", Role::Worker),
+        let gateways = self
+            .of(Role::Gateway)
+            .filter(|pod| !pod.leaving && !pod.over);
+        let component = |role: Role, ordinal: u32, state: State| Observed {
+            role,
+            name: format!("{subject}-{role}-{ordinal}"),
             ordinal,
             state,
-        });
+        };
+        let components = workers
+            .into_iter()
+            .map(|(ordinal, state)| component(Role::Worker, ordinal, state));
+        let gateways = (0..)
+            .zip(gateways)
+            .map(|(ordinal, _)| component(Role::Gateway, ordinal, State::Running));
+        // A number that stood on a volume or pod is not given out again, kept or gone.
+        let used = self.claims.iter().filter(|one| one.role == Role::Worker);
+        let above = used.map(|claim| claim.ordinal.saturating_add(1)).max();
         Observation {
-            components: components.collect(),
-            next_worker_ordinal,
+            components: components.chain(gateways).collect(),
+            next_worker_ordinal: next_worker_ordinal.max(above.unwrap_or(0)),
         }
-    }
-
-    /// Asks the masters how the cluster is; the first that answers.
-    pub(super) async fn ask_masters(
-        &self,
-        api: &ClusterApi,
-        maker: &Maker,
-    ) -> Result<proto::GetClusterStateResponse, Error> {
-        let channels = Channels::new(maker.peers(api).await?);
-        let mut last = rpc::Error::new(
-            Kind::Unavailable,
-            "operator.no_master",
-            "no master is ready",
-        );
-        for master in self.of(Role::Master).filter(|pod| pod.ready) {
-            let status = master.pod.status.as_ref();
-            let Some(address) = status.and_then(|status| status.pod_ip.as_ref()) else {
-                continue;
-            };
-            let channel = channels.to(Peer::Master, &format!("{address}:{RPC_PORT}"))?;
-            let mut request = Request::new(proto::GetClusterStateRequest {});
-            request.set_timeout(MASTERS_TIMEOUT);
-            let mut client = rpc::channel::admin_client(channel);
-            let asked = client.get_cluster_state(request);
-            last = match tokio::time::timeout(MASTERS_TIMEOUT, asked).await {
-                Ok(Ok(state)) => return Ok(state.into_inner()),
-                Ok(Err(status)) => rpc::from_status(&status, false),
-                Err(_elapsed) => {
-                    rpc::Error::new(Kind::Timeout, "operator.master", "a master is silent")
-                },
-            };
-        }
-        Err(last.into())
     }
 }
 
-fn pod_seen(pod: Pod) -> Option<PodSeen> {
-    let role = match pod.labels().get(ROLE)?.as_str() {
-        "etcd" => Role::Etcd,
-        "master" => Role::Master,
-        "worker" => Role::Worker,
-        "gateway" => Role::Gateway,
-        _ => return None,
-    };
-    let ordinal = pod.labels().get(ORDINAL).and_then(|text| text.parse().ok());
+fn role(name: &str) -> Option<Role> {
+    match name {
+        "etcd" => Some(Role::Etcd),
+        "master" => Some(Role::Master),
+        "worker" => Some(Role::Worker),
+        "gateway" => Some(Role::Gateway),
+        _ => None,
+    }
+}
+
+fn pod_seen(pod: &Pod) -> Option<PodSeen> {
+    let labels = pod.labels();
+    let role = role(labels.get(ROLE)?)?;
+    let name = pod.name_any();
+    // A StatefulSet's pods have their number in their name only.
+    let ordinal = labels.get(ORDINAL).map_or_else(
+        || name.rsplit('-').next().and_then(|end| end.parse().ok()),
+        |text| text.parse().ok(),
+    );
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|conditions| {
-        let is_ready = |condition: &&_| is_ready(condition);
-        conditions.iter().find(is_ready).is_some()
-    });
+    let ready = conditions.into_iter().flatten().any(is_ready);
     let phase = status.and_then(|status| status.phase.as_deref());
     let leaving = pod.metadata.deletion_timestamp.is_some();
     Some(PodSeen {
         role,
         ordinal: ordinal.unwrap_or(0),
+        uid: pod.uid().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        address: status.and_then(|status| status.pod_ip.clone()),
+        created: pod.creation_timestamp().map(|time| time.0),
+        revision: labels.get(REVISION).cloned(),
         ready: ready && !leaving,
+        leaving,
         over: matches!(phase, Some("Failed" | "Succeeded")),
-        pod,
+        trouble: trouble(pod),
+        name,
     })
 }
 
@@ -149,8 +199,71 @@ fn is_ready(condition: &k8s_openapi::api::core::v1::PodCondition) -> bool {
     condition.type_ == "Ready" && condition.status == "True"
 }
 
-fn claim_ordinal(claim: &PersistentVolumeClaim) -> Option<u32> {
+/// Why a pod cannot become ready by waiting.
+fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let conditions = status.conditions.iter().flatten();
+    let mut unscheduled =
+        conditions.filter(|one| one.type_ == "PodScheduled" && one.status == "False");
+    if let Some(condition) = unscheduled.next() {
+        let message = condition.message.as_deref().unwrap_or("no node takes it");
+        return Some(format!("it is on no node: {message}"));
+    }
+    if status.phase.as_deref() == Some("Failed") {
+        let reason = status.reason.as_deref().unwrap_or("its container failed");
+        return Some(format!("it has ended: {reason}"));
+    }
+    let mut containers = status.container_statuses.iter().flatten();
+    containers.find_map(stuck)
+}
+
+fn stuck(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    if !STUCK.contains(&reason) {
+        return None;
+    }
+    // The message of a back-off counts seconds: what it repeats is enough.
+    let image = match reason {
+        "CrashLoopBackOff" | "RunContainerError" => "",
+        _ => &container.image,
+    };
+    Some(format!("{reason} {image}").trim_end().to_owned())
+}
+
+fn claim_seen(claim: &PersistentVolumeClaim) -> Option<ClaimSeen> {
     let labels = claim.labels();
-    (labels.get(ROLE)? == "worker").then_some(())?;
-    labels.get(ORDINAL)?.parse().ok()
+    let role = role(labels.get(ROLE)?)?;
+    let name = claim.name_any();
+    let ordinal = name.rsplit('-').next().and_then(|end| end.parse().ok());
+    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref();
+    let asked = requests.and_then(|requests| requests.get("storage"));
+    let status = claim.status.as_ref();
+    let capacity = status.and_then(|status| status.capacity.as_ref()?.get("storage"));
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let resize = conditions.into_iter().flatten().find(|one| {
+        one.status == "True" && (one.type_.contains("Resiz") || one.type_.contains("Resize"))
+    });
+    Some(ClaimSeen {
+        role,
+        ordinal: ordinal?,
+        uid: claim.uid().unwrap_or_default(),
+        retired: labels.contains_key(RETIRED),
+        leaving: claim.metadata.deletion_timestamp.is_some(),
+        asked: asked.map(|size| size.0.clone()).unwrap_or_default(),
+        capacity: capacity.map(|size| size.0.clone()).unwrap_or_default(),
+        resize: resize.map(|one| one.type_.clone()),
+        name,
+    })
+}
+
+fn kept(revision: &ControllerRevision) -> Option<Kept> {
+    let held: Templates = serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()?;
+    Some(Kept {
+        hash: revision.labels().get(REVISION)?.clone(),
+        uid: revision.uid().unwrap_or_default(),
+        number: revision.revision,
+        failed: revision.annotations().get(FAILED).cloned(),
+        held,
+    })
 }

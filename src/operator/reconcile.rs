@@ -1,27 +1,38 @@
 //! One round for one cluster: look, plan, act, say.
 //!
-//! The steps run in the order of what needs what, and each by itself: one that fails is told in the
-//! status and stops no other. Everything is applied again in every round, so a round that was cut off
-//! is made again from the start.
+//! Everything is looked at and applied again in every round, so a round that was cut off is made again
+//! from the start. What to do is decided in pure modules beside this one: which templates are in force
+//! (`revisions`), which pod is next (`updates`), what becomes of volumes (`volumes`), what is said
+//! (`status`, `events`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::Recorder;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Error;
-use super::cluster_api::{ClusterApi, within};
+use super::act::{self, Act, Outcome};
+use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
-use super::names::{MANAGER, Subject, claim_of};
+use super::events;
+use super::masters::Masters;
+use super::names::{ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, Subject};
 use super::observe::Seen;
-use super::render::{self, Images, Render};
+use super::render::{Images, Render};
+use super::revisions::{self, Choice, Kept, Restarts};
+use super::situation::{self, InForce, Situation, Surplus};
 use super::status::{self, Facts};
 use super::unbuilt;
-use crate::crd::v1alpha1::{VectorCluster, VectorClusterStatus};
-use crate::fault::{Fault, chain};
-use crate::topology::{Component, Plan, Role, plan};
+use super::updates;
+use super::volumes::{self, Ending};
+use crate::crd::v1alpha1::{VectorCluster, VectorClusterSpec, VectorClusterStatus};
+use crate::fault::chain;
+use crate::topology::{Plan, Role, plan};
 
 /// What a round is made with.
 #[derive(Clone)]
@@ -29,25 +40,33 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) images: Images,
     pub(super) maker: Maker,
+    pub(super) recorder: Recorder,
 }
 
-/// The errors of a round, by the step that met them.
-#[derive(Default)]
-struct Errors(Vec<(String, String)>);
+/// What one round is about.
+struct Round<'a> {
+    cluster: &'a VectorCluster,
+    context: &'a Context,
+    api: ClusterApi,
+    owner: Value,
+    restarts: Restarts,
+    seen: Seen,
+    plan: Plan,
+    /// Fields that cannot be carried out.
+    not_built: Vec<String>,
+    next_worker_ordinal: u32,
+    etcd_members: u32,
+    /// It is deleted, and this is what that waits for.
+    ending: Option<(&'static str, String)>,
+}
 
-impl Errors {
-    /// What a step gave, or its error is kept.
-    fn keep<T>(&mut self, step: &'static str, done: Result<T, Error>) -> Option<T> {
-        match done {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let (code, error) = (error.code(), chain(&error));
-                tracing::warn!(step, code, error, "a step failed");
-                self.0.push((code.to_owned(), format!("{step}: {error}")));
-                None
-            },
-        }
-    }
+/// What the steps of a round came to.
+#[derive(Default)]
+struct Done<'a> {
+    outcome: Outcome,
+    certificates: Option<Vec<(String, String)>>,
+    update: Option<(InForce<'a>, updates::Step)>,
+    surplus: Vec<Surplus>,
 }
 
 /// Carries a manifest out as far as that goes now; whether all is as it should be.
@@ -55,54 +74,171 @@ impl Errors {
 /// # Errors
 /// When not even the objects of the cluster could be looked at, or the status not be written.
 pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Result<bool, Error> {
-    let subject = subject(cluster)?;
     let api = ClusterApi {
         client: context.client.clone(),
-        subject: subject.clone(),
+        subject: subject(cluster)?,
     };
-    let owner = json!(cluster.controller_owner_ref(&()));
-    let spec = &cluster.spec;
-    let not_built = unbuilt::fields(spec);
-    let seen = Seen::look(&api).await?;
-    let before = cluster.status.as_ref();
-    let next = before
-        .and_then(|status| status.next_worker_ordinal)
-        .unwrap_or(0);
-    let observation = seen.observation(&subject.name, u32::try_from(next).unwrap_or(0));
-    let plan = plan(spec, &subject.name, &observation);
-    let render = Render {
-        subject: &subject,
-        spec,
-        images: &context.images,
-        owner: &owner,
+    let not_built = unbuilt::fields(&cluster.spec);
+    let ending = if cluster.metadata.deletion_timestamp.is_some() {
+        match end(cluster, &api).await? {
+            Some(ending) => Some(ending),
+            None => return Ok(true),
+        }
+    } else {
+        None
     };
-    let mut errors = Errors::default();
-    let mut certificates = None;
-    if not_built.is_empty() && !spec.paused {
-        let issued = context.maker.certificates(&api, spec, &owner).await;
-        certificates = errors.keep("certificates", issued);
-        errors.keep("keys", context.maker.keys(&api, spec, &owner).await);
-        act(&api, &render, (&plan, &seen), &mut errors).await;
+    if ending.is_none() && not_built.is_empty() && !cluster.spec.paused {
+        hold(cluster, &api).await?;
+        adopt(cluster, &api).await?;
     }
-    let masters = seen.ask_masters(&api, &context.maker).await;
-    let masters = masters.map_err(|error| chain(&error));
-    let facts = Facts {
-        subject: &subject,
-        spec,
-        generation: cluster.metadata.generation,
-        not_built: &not_built,
-        components: &plan.components,
-        seen: &seen,
-        masters: masters.as_ref().map_err(Clone::clone),
-        certificates: certificates.as_deref(),
-        errors: &errors.0,
-        next_worker_ordinal: next_ordinal(&plan, next),
-        now: Timestamp::now(),
+    let seen = Seen::look(&api).await?;
+    let next = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.next_worker_ordinal);
+    let next = u32::try_from(next.unwrap_or(0)).unwrap_or(0);
+    let observation = seen.observation(&api.subject.name, next);
+    let plan = plan(&cluster.spec, &api.subject.name, &observation);
+    let round = Round {
+        cluster,
+        context,
+        owner: json!(cluster.controller_owner_ref(&())),
+        restarts: situation::restarts(cluster.annotations()),
+        next_worker_ordinal: next_ordinal(&plan, observation.next_worker_ordinal),
+        etcd_members: etcd_members(&cluster.spec, &seen),
+        not_built,
+        seen,
+        plan,
+        api,
+        ending,
     };
-    let after = status::status(&facts, before);
-    let settled = errors.0.is_empty() && after.phase.as_deref() == Some("Running");
-    write(&api, &after, before).await?;
-    Ok(settled)
+    round.run().await
+}
+
+impl Round<'_> {
+    async fn run(&self) -> Result<bool, Error> {
+        let masters = Masters::of(&self.api, &self.context.maker, &self.seen).await;
+        let state = match &masters {
+            Ok(masters) => masters.state().await.map_err(|error| chain(&error)),
+            Err(error) => Err(chain(error)),
+        };
+        let none = BTreeMap::new();
+        let situation = Situation {
+            subject: &self.api.subject,
+            spec: &self.cluster.spec,
+            annotations: self.cluster.metadata.annotations.as_ref().unwrap_or(&none),
+            generation: self.cluster.metadata.generation.unwrap_or(0),
+            plan: &self.plan,
+            seen: &self.seen,
+            masters: state.as_ref().map_err(Clone::clone),
+            before: self.cluster.status.as_ref(),
+            now: Timestamp::now(),
+        };
+        let stands = self
+            .ending
+            .as_ref()
+            .is_none_or(|(reason, _)| *reason == "Protected");
+        let acts = self.not_built.is_empty() && !self.cluster.spec.paused && stands;
+        let mut outcome = Outcome::default();
+        let asked = if acts {
+            let asked = self.asked().await;
+            outcome.keep("revisions", asked)
+        } else {
+            None
+        };
+        let mut done = Done {
+            outcome,
+            ..Done::default()
+        };
+        if let Some(asked) = &asked {
+            self.act(&situation, asked, masters.as_ref().ok(), &mut done)
+                .await;
+        }
+        self.say(&situation, &done).await
+    }
+
+    fn render(&self) -> Render<'_> {
+        Render {
+            subject: &self.api.subject,
+            spec: &self.cluster.spec,
+            images: &self.context.images,
+            owner: &self.owner,
+            restarts: &self.restarts,
+            etcd_members: self.etcd_members,
+        }
+    }
+
+    /// The revision that carries what is asked for; a new one is kept before anything is made from it.
+    async fn asked(&self) -> Result<Kept, Error> {
+        let inputs = revisions::inputs(&self.cluster.spec, &self.restarts);
+        let render = self.render();
+        let kept = &self.seen.revisions;
+        match revisions::choose(kept, &inputs, |role| render.role_template(role)) {
+            Choice::New { number, held } => {
+                act::keep_revision(&self.api, &self.owner, number, &held).await
+            },
+            Choice::Kept(hash) => {
+                let found = self.seen.revision(&hash).cloned();
+                found.ok_or(Error::Incomplete {
+                    object: hash,
+                    field: "data",
+                })
+            },
+        }
+    }
+
+    async fn act<'a>(
+        &self,
+        situation: &Situation<'a>,
+        asked: &'a Kept,
+        masters: Option<&Masters>,
+        done: &mut Done<'a>,
+    ) {
+        let maker = &self.context.maker;
+        let spec = &self.cluster.spec;
+        let issued = maker.certificates(&self.api, spec, &self.owner).await;
+        done.certificates = done.outcome.keep("certificates", issued);
+        let keys = maker.keys(&self.api, spec, &self.owner).await;
+        done.outcome.keep("keys", keys);
+        let in_force = situation.in_force(asked);
+        let step = situation.update(&in_force);
+        let render = self.render();
+        let act = Act {
+            api: &self.api,
+            render: &render,
+            situation,
+            in_force: &in_force,
+            step: &step,
+            masters,
+        };
+        done.surplus = act.run(&mut done.outcome).await;
+        done.update = Some((in_force, step));
+    }
+
+    /// Writes the status and sends the events; whether all is as it should be.
+    async fn say(&self, situation: &Situation<'_>, done: &Done<'_>) -> Result<bool, Error> {
+        let after = status::status(&Facts {
+            situation,
+            not_built: &self.not_built,
+            update: done
+                .update
+                .as_ref()
+                .map(|(in_force, step)| (in_force, step)),
+            surplus: &done.surplus,
+            etcd_members: self.etcd_members,
+            ending: self.ending.clone(),
+            certificates: done.certificates.as_deref(),
+            errors: &done.outcome.errors,
+            next_worker_ordinal: self.next_worker_ordinal,
+        });
+        write(&self.api, &after, situation.before).await?;
+        let mut told = events::transitions(situation.before, &after);
+        told.extend(done.outcome.told.iter().cloned());
+        events::send(&self.context.recorder, self.cluster, &told).await;
+        let phase = after.phase.as_deref();
+        let at_rest = matches!(phase, Some("Running" | "Hibernated" | "Paused" | "Invalid"));
+        Ok(done.outcome.errors.is_empty() && at_rest)
+    }
 }
 
 fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
@@ -118,63 +254,104 @@ fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
 }
 
 /// One more than the largest number that a worker has or had.
-fn next_ordinal(plan: &Plan, before: i32) -> u32 {
+fn next_ordinal(plan: &Plan, before: u32) -> u32 {
     let workers = plan
         .components
         .iter()
         .filter(|one| one.role == Role::Worker);
     let above = workers.map(|worker| worker.ordinal.saturating_add(1)).max();
-    above.unwrap_or(0).max(u32::try_from(before).unwrap_or(0))
+    above.unwrap_or(0).max(before)
 }
 
-async fn act(
+/// The members that etcd was made with; before that those of the manifest.
+fn etcd_members(spec: &VectorClusterSpec, seen: &Seen) -> u32 {
+    let annotated = seen.etcd.as_ref().and_then(|etcd| {
+        let members = etcd.annotations().get(MEMBERS)?;
+        members.parse().ok()
+    });
+    let wanted = spec.etcd.managed.as_ref().map_or(0, |etcd| etcd.replicas);
+    annotated.unwrap_or_else(|| u32::try_from(wanted).unwrap_or(0))
+}
+
+/// Goes on with a cluster that is deleted; what holds it, if it still stands after this.
+async fn end(
+    cluster: &VectorCluster,
     api: &ClusterApi,
-    render: &Render<'_>,
-    (plan, seen): (&Plan, &Seen),
-    errors: &mut Errors,
-) {
-    for service in render.services() {
-        errors.keep("services", api.apply(&service).await);
+) -> Result<Option<(&'static str, String)>, Error> {
+    if !cluster.finalizers().iter().any(|one| one == FINALIZER) {
+        return Ok(None);
     }
-    let of = |role: Role| plan.components.iter().filter(move |one| one.role == role);
-    let count = |role: Role| u32::try_from(of(role).count()).unwrap_or(u32::MAX);
-    if let Some(etcd) = render.etcd(count(Role::Etcd)) {
-        errors.keep("etcd", api.apply(&etcd).await);
-    }
-    if let Some(master) = of(Role::Master).next() {
-        let masters = render::master(render, count(Role::Master), &master.settings);
-        errors.keep("masters", api.apply(&masters).await);
-    }
-    let workers: Vec<&Component> = of(Role::Worker).collect();
-    errors.keep("workers", act_on_workers(api, render, &workers, seen).await);
-    if count(Role::Gateway) > 0 {
-        let gateways = render::gateway(render, count(Role::Gateway));
-        errors.keep("gateways", api.apply(&gateways).await);
+    let seen = Seen::look(api).await?;
+    let forced = cluster.annotations().get(FORCE_DELETE).map(String::as_str) == Some("true");
+    match volumes::ending(&cluster.spec, forced, seen.pods.len(), &seen.claims) {
+        Ending::Held(reason, message) => Ok(Some((reason, message))),
+        Ending::StopProcesses => {
+            act::stop_processes(api, &seen).await?;
+            let message = format!("{} pods have not ended yet", seen.pods.len());
+            Ok(Some(("VolumeInUse", message)))
+        },
+        Ending::DeleteVolumes(volumes) => {
+            for (name, uid) in &volumes {
+                let claim = api.delete::<PersistentVolumeClaim>(name, uid, Fate::Whole);
+                claim.await?;
+                tracing::info!(claim = name, "a volume is deleted with its cluster");
+            }
+            let message = format!("{} volumes are going", volumes.len());
+            Ok(Some(("VolumeInUse", message)))
+        },
+        Ending::Wait(message) => Ok(Some(("VolumeInUse", message))),
+        Ending::Release => {
+            let rest: Vec<_> = cluster
+                .finalizers()
+                .iter()
+                .filter(|one| *one != FINALIZER)
+                .collect();
+            finalizers(cluster, api, json!(rest)).await?;
+            Ok(None)
+        },
     }
 }
 
-/// Makes each worker's volume before its pod, and replaces pods that have ended. A worker that is scaled
-/// away may hold shards, and nobody moves them yet: it stays.
-async fn act_on_workers(
-    api: &ClusterApi,
-    render: &Render<'_>,
-    workers: &[&Component],
-    seen: &Seen,
-) -> Result<(), Error> {
-    for worker in workers {
-        if !seen.claims.contains(&worker.ordinal) {
-            let name = claim_of(&worker.name);
-            api.make_claim(&name, &render.claim(worker)).await?;
-        }
-        let pod = seen
-            .of(Role::Worker)
-            .find(|pod| pod.ordinal == worker.ordinal);
-        match pod {
-            Some(pod) if pod.over => api.delete_pod(&pod.pod).await?,
-            // What a pod is cannot change; it is replaced by an update.
-            Some(_) => {},
-            None => api.apply(&render::worker(render, worker)).await?,
-        }
+/// Puts the finalizer on, once.
+async fn hold(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
+    let known = cluster.finalizers();
+    if known.iter().any(|one| one == FINALIZER) {
+        return Ok(());
+    }
+    let all: Vec<&str> = known
+        .iter()
+        .map(String::as_str)
+        .chain([FINALIZER])
+        .collect();
+    finalizers(cluster, api, json!(all)).await
+}
+
+/// Writes the finalizers, unless the cluster is another one than was seen.
+async fn finalizers(cluster: &VectorCluster, api: &ClusterApi, all: Value) -> Result<(), Error> {
+    let change = json!({"metadata": {
+        "finalizers": all, "resourceVersion": cluster.resource_version(),
+    }});
+    match api.merge::<VectorCluster>(&api.subject.name, &change).await {
+        Err(Error::Kubernetes(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+        done => done,
+    }
+}
+
+/// Takes the volumes of an earlier cluster of this name over, when the person names it by its UID.
+async fn adopt(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
+    let Some(uid) = cluster.annotations().get(ADOPT) else {
+        return Ok(());
+    };
+    if uid.is_empty() || *uid == api.subject.uid {
+        return Ok(());
+    }
+    for claim in api.claims_of(uid).await? {
+        let change = json!({"metadata": {
+            "uid": claim.uid(), "labels": {CLUSTER_UID: api.subject.uid},
+        }});
+        let name = claim.name_any();
+        api.merge::<PersistentVolumeClaim>(&name, &change).await?;
+        tracing::info!(claim = name, from = uid, "a volume was taken over");
     }
     Ok(())
 }

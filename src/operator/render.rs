@@ -9,7 +9,8 @@ mod pods;
 
 use serde_json::{Value, json};
 
-use super::names::{Subject, claim_of};
+use super::names::{RESTART, REVISION, Subject, claim_of};
+use super::revisions::{Restarts, Template, restart};
 use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::topology::{Component, Role};
 
@@ -37,6 +38,19 @@ pub(super) struct Render<'a> {
     pub(super) images: &'a Images,
     /// The owner reference of every object but volumes.
     pub(super) owner: &'a Value,
+    /// When pods were asked to be made anew.
+    pub(super) restarts: &'a Restarts,
+    /// Members of the etcd that is run for the cluster.
+    pub(super) etcd_members: u32,
+}
+
+/// The template of a Kubernetes controller: the pods say which revision they are of.
+fn controlled(template: &Template<'_>) -> Value {
+    let mut made = template.template.clone();
+    if let Some(Value::Object(labels)) = made.pointer_mut("/metadata/labels") {
+        labels.insert(REVISION.to_owned(), json!(template.revision));
+    }
+    made
 }
 
 impl Render<'_> {
@@ -49,6 +63,25 @@ impl Render<'_> {
             "name": name, "namespace": self.subject.namespace, "labels": labels,
             "ownerReferences": [self.owner],
         })
+    }
+
+    fn template_metadata(&self, role: Role) -> Value {
+        let mut metadata = json!({"labels": self.subject.role_labels(role)});
+        if let (Some(metadata), Some(time)) =
+            (metadata.as_object_mut(), restart(self.restarts, role))
+        {
+            metadata.insert("annotations".to_owned(), json!({ RESTART: time }));
+        }
+        metadata
+    }
+
+    /// The template that the pods of a role are made from, as this operator renders it.
+    pub(super) fn role_template(&self, role: Role) -> Value {
+        match (role, self.spec.etcd.managed.as_ref()) {
+            (Role::Etcd, Some(managed)) => etcd::template(self, managed),
+            (Role::Etcd, None) => Value::Null,
+            (Role::Master | Role::Worker | Role::Gateway, _) => pods::role_template(self, role),
+        }
     }
 
     /// The image of the three roles.
@@ -130,8 +163,8 @@ impl Render<'_> {
     }
 
     /// The etcd of the cluster, when it is run for it.
-    pub(super) fn etcd(&self, members: u32) -> Option<Value> {
+    pub(super) fn etcd(&self, replicas: u32, template: &Template<'_>) -> Option<Value> {
         let managed = self.spec.etcd.managed.as_ref()?;
-        Some(etcd::stateful_set(self, managed, members))
+        Some(etcd::stateful_set(self, managed, replicas, template))
     }
 }

@@ -1,54 +1,68 @@
-//! What a person sees of a cluster: phase, conditions, counts. Pure.
+//! What a person sees of a cluster: phase, conditions, counts, what is under way. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
+mod conditions;
+mod operations;
 
-use super::names::Subject;
-use super::observe::Seen;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::observe::PodSeen;
 use super::render::HTTP_PORT;
+use super::situation::{InForce, Situation, Surplus};
+use super::updates;
+use super::volumes;
 use crate::crd::v1alpha1::{
-    Endpoints, EtcdStatus, LastError, RoleStatus, ShardStatus, VectorClusterSpec,
-    VectorClusterStatus, WorkerStatus,
+    Endpoints, EtcdStatus, LastError, Power, Revision, RoleStatus, ShardStatus,
+    VectorClusterStatus, VolumeStatus, WorkerStatus,
 };
 use crate::rpc::proto;
-use crate::topology::{Component, Role};
+use crate::topology::Role;
 
 /// Errors that are kept.
 const LAST_ERRORS_MAX: usize = 10;
+/// How long an error is shown after it was last met, in seconds.
+const ERROR_SHOWN: i64 = 600;
+/// Workers up to which each is listed; of more only those that do not serve.
+const WORKERS_LISTED: usize = 100;
 
 /// What a status is made of.
 pub(super) struct Facts<'a> {
-    pub(super) subject: &'a Subject,
-    pub(super) spec: &'a VectorClusterSpec,
-    pub(super) generation: Option<i64>,
+    pub(super) situation: &'a Situation<'a>,
     /// Fields that cannot be carried out, and why.
     pub(super) not_built: &'a [String],
-    pub(super) components: &'a [Component],
-    pub(super) seen: &'a Seen,
-    /// What the masters say, or why they do not.
-    pub(super) masters: Result<&'a proto::GetClusterStateResponse, String>,
+    /// The revision in force, and the step towards it; absent when nothing is carried out.
+    pub(super) update: Option<(&'a InForce<'a>, &'a updates::Step)>,
+    /// Workers without a place.
+    pub(super) surplus: &'a [Surplus],
+    /// Members that etcd was made with.
+    pub(super) etcd_members: u32,
+    /// It is deleted, and this is what that waits for: reason and message.
+    pub(super) ending: Option<(&'static str, String)>,
     /// When each certificate ends; absent when that was not looked at in this round.
     pub(super) certificates: Option<&'a [(String, String)]>,
     /// Steps that failed: code and message.
     pub(super) errors: &'a [(String, String)],
     pub(super) next_worker_ordinal: u32,
-    pub(super) now: Timestamp,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
     fn wanted(&self, role: Role) -> u32 {
-        let wanted = self.components.iter().filter(|one| one.role == role);
-        u32::try_from(wanted.count()).unwrap_or(u32::MAX)
+        self.situation.wanted(role)
+    }
+
+    fn pods(&self, role: Role) -> impl Iterator<Item = &'a PodSeen> {
+        self.situation.seen.of(role)
     }
 
     fn role_status(&self, role: Role) -> RoleStatus {
-        let there = count(self.seen.of(role).count());
-        let ready = number(self.seen.ready(role));
+        let target = self.update.map(|(in_force, _)| in_force.target);
+        let target = target.map(|kept| kept.held.revision_of(role));
+        let updated = self.pods(role).filter(|pod| pod.revision == target);
+        let ready = number(self.situation.seen.ready(role));
         RoleStatus {
-            replicas: there,
+            replicas: count(self.pods(role).count()),
             ready_replicas: ready,
-            updated_replicas: there,
-            selector: self.subject.selector_text(role),
+            updated_replicas: count(updated.count()),
+            selector: self.situation.subject.selector_text(role),
             summary: format!("{ready}/{}", self.wanted(role)),
         }
     }
@@ -57,14 +71,19 @@ impl Facts<'_> {
     fn missing(&self) -> Vec<String> {
         let roles = [Role::Etcd, Role::Master, Role::Worker, Role::Gateway];
         let short = roles.into_iter().filter_map(|role| {
-            let (ready, wanted) = (self.seen.ready(role), self.wanted(role));
-            (ready < wanted).then(|| format!("{ready} of {wanted} {role}s are ready"))
+            let (ready, wanted) = (self.situation.seen.ready(role), self.wanted(role));
+            let why = self.pods(role).find_map(|pod| {
+                let trouble = pod.trouble.as_ref()?;
+                Some(format!(" ({}: {trouble})", pod.name))
+            });
+            let why = why.unwrap_or_default();
+            (ready < wanted).then(|| format!("{ready} of {wanted} {role}s are ready{why}"))
         });
         short.collect()
     }
 
     fn shards(&self) -> Option<ShardStatus> {
-        let state = self.masters.as_ref().ok()?;
+        let state = self.situation.masters.as_ref().ok()?;
         let shards = || {
             state
                 .collections
@@ -86,32 +105,168 @@ impl Facts<'_> {
         })
     }
 
-    fn workers(&self) -> Vec<WorkerStatus> {
-        let workers = self
-            .components
-            .iter()
-            .filter(|one| one.role == Role::Worker);
-        let status = workers.map(|worker| {
-            let pod = self
-                .seen
-                .of(Role::Worker)
-                .find(|pod| pod.ordinal == worker.ordinal);
-            let state = match pod {
-                Some(pod) if pod.ready => "Serving",
-                Some(_) => "Joining",
-                None => "Missing",
-            };
-            let node = pod.and_then(|pod| pod.pod.spec.as_ref()?.node_name.clone());
-            WorkerStatus {
-                name: worker.name.clone(),
-                ordinal: number(worker.ordinal),
-                state: state.to_owned(),
-                node,
-                ..WorkerStatus::default()
-            }
-        });
-        status.collect()
+    fn unavailable(&self) -> i32 {
+        self.shards().map_or(0, |shards| shards.unavailable)
     }
+
+    fn workers(&self) -> Vec<WorkerStatus> {
+        let planned = self.situation.plan.components.iter();
+        let planned = planned.filter(|one| one.role == Role::Worker);
+        let mut workers: Vec<WorkerStatus> = planned
+            .map(|worker| self.worker(&worker.name, worker.ordinal, None))
+            .chain(self.surplus.iter().map(|surplus| {
+                self.worker(&surplus.worker.name, surplus.worker.ordinal, Some(surplus))
+            }))
+            .collect();
+        if workers.len() > WORKERS_LISTED {
+            workers.retain(|worker| worker.state != "Serving");
+        }
+        workers.sort_by_key(|worker| worker.ordinal);
+        workers
+    }
+
+    fn worker(&self, name: &str, ordinal: u32, surplus: Option<&Surplus>) -> WorkerStatus {
+        let pod = self.pods(Role::Worker).find(|pod| pod.ordinal == ordinal);
+        let mut claims = self.situation.seen.worker_claims();
+        let claim = claims.find(|claim| claim.ordinal == ordinal);
+        let state = match (surplus, pod) {
+            (Some(surplus), Some(_)) if surplus.is_empty() => "Drained",
+            (Some(surplus), None) if surplus.is_empty() => "Removing",
+            (Some(_), _) => "Draining",
+            (None, Some(pod)) if pod.ready => "Serving",
+            (None, Some(_)) => "Joining",
+            (None, None) => "Missing",
+        };
+        let state_of = self.situation.masters.as_ref().ok();
+        let shards = state_of.map(|state| {
+            let shards = state.collections.iter().flat_map(|one| &one.shards);
+            count(shards.filter(|shard| shard.worker == name).count())
+        });
+        let version = state_of.and_then(|state| {
+            let mut processes = state.processes.iter();
+            Some(processes.find(|one| one.name == name)?.version.clone())
+        });
+        WorkerStatus {
+            name: name.to_owned(),
+            ordinal: number(ordinal),
+            state: state.to_owned(),
+            node: pod.and_then(|pod| pod.node.clone()),
+            version,
+            revision: pod.and_then(|pod| pod.revision.clone()),
+            shards,
+            volume: claim.map(|claim| VolumeStatus {
+                claim: claim.name.clone(),
+                capacity: claim.capacity.clone(),
+                used_percent: None,
+                resize: claim.resize.clone(),
+            }),
+            message: pod.and_then(|pod| pod.trouble.clone()),
+            zone: None,
+        }
+    }
+
+    /// The revisions as they stand after this round.
+    fn revision(&self) -> Option<Revision> {
+        let before = || {
+            self.situation
+                .before
+                .and_then(|status| status.revision.clone())
+        };
+        let Some((in_force, step)) = self.update else {
+            return before();
+        };
+        let target = &in_force.target.hash;
+        let known = before();
+        let (current, previous) = match known {
+            Some(known) => (known.current, known.previous),
+            None => (String::new(), None),
+        };
+        let (current, previous) = if step.complete && current != *target {
+            let previous = Some(current).filter(|hash| !hash.is_empty());
+            (target.clone(), previous)
+        } else {
+            (current, previous)
+        };
+        Some(Revision {
+            current,
+            target: target.clone(),
+            previous,
+        })
+    }
+
+    /// The lowest version that a process says it is of.
+    fn version(&self) -> String {
+        let state = self.situation.masters.as_ref().ok();
+        let versions = state.map(|state| state.processes.iter().map(|one| one.version.as_str()));
+        let lowest = versions.and_then(|versions| versions.min_by_key(|version| parts(version)));
+        lowest.map_or_else(|| self.situation.spec.version.clone(), ToOwned::to_owned)
+    }
+
+    fn phase(&self) -> &'static str {
+        let spec = self.situation.spec;
+        let pods = self.situation.seen.pods.len();
+        let surplus = !self.surplus.is_empty();
+        let is_made = self
+            .revision()
+            .is_some_and(|revision| !revision.current.is_empty());
+        if matches!(self.ending, Some((reason, _)) if reason != "Protected") {
+            "Deleting"
+        } else if !self.not_built.is_empty() {
+            "Invalid"
+        } else if spec.paused {
+            "Paused"
+        } else if spec.power == Power::Hibernated {
+            if pods == 0 {
+                "Hibernated"
+            } else {
+                "Hibernating"
+            }
+        } else if !is_made {
+            "Creating"
+        } else if self
+            .update
+            .is_some_and(|(_, step)| step.under_way.is_some())
+        {
+            "Updating"
+        } else if surplus {
+            "ScalingIn"
+        } else if self.is_scaling_out() {
+            "ScalingOut"
+        } else if !volumes::growing(&self.situation.seen.claims).is_empty() {
+            "Resizing"
+        } else if !self.missing().is_empty()
+            || self.situation.masters.is_err()
+            || self.unavailable() > 0
+        {
+            "Degraded"
+        } else {
+            "Running"
+        }
+    }
+
+    /// A worker is on its way that never served.
+    fn is_scaling_out(&self) -> bool {
+        let before = self
+            .situation
+            .before
+            .map_or(&[][..], |status| &status.workers);
+        let served = |name: &str| {
+            let known = before.iter().find(|one| one.name == name);
+            known.is_some_and(|one| !matches!(&*one.state, "Joining" | "Missing"))
+        };
+        let new = |worker: &WorkerStatus| {
+            matches!(&*worker.state, "Joining" | "Missing") && !served(&worker.name)
+        };
+        let lost = |worker: &WorkerStatus| worker.shards.unwrap_or(0) > 0;
+        self.workers()
+            .iter()
+            .any(|worker| new(worker) && !lost(worker))
+    }
+}
+
+fn parts(version: &str) -> Vec<u64> {
+    let numbers = version.split(['.', '-', '+']);
+    numbers.map_while(|part| part.parse().ok()).collect()
 }
 
 fn number(value: u32) -> i32 {
@@ -122,23 +277,27 @@ fn count(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// The status that follows from the facts; `before` says when conditions changed last.
-pub(super) fn status(
-    facts: &Facts<'_>,
-    before: Option<&VectorClusterStatus>,
-) -> VectorClusterStatus {
-    let host = facts.subject.dns(&facts.subject.of(Role::Gateway));
-    let leader = facts
-        .masters
-        .as_ref()
-        .ok()
-        .map(|state| state.leader.clone());
+/// The status that follows from the facts.
+pub(super) fn status(facts: &Facts<'_>) -> VectorClusterStatus {
+    let situation = facts.situation;
+    let subject = situation.subject;
+    let host = subject.dns(&subject.of(Role::Gateway));
     let etcd = facts.role_status(Role::Etcd);
-    let mut status = VectorClusterStatus {
-        observed_generation: facts.generation,
-        phase: Some(phase(facts).to_owned()),
-        version: Some(facts.spec.version.clone()),
-        operator_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    let known = situation.before.map(|status| status.certificates.clone());
+    let operator = env!("CARGO_PKG_VERSION").to_owned();
+    let operator_before = situation
+        .before
+        .and_then(|status| status.operator_version.clone());
+    VectorClusterStatus {
+        observed_generation: Some(situation.generation),
+        phase: Some(facts.phase().to_owned()),
+        version: Some(facts.version()),
+        operator_version: if facts.errors.is_empty() {
+            Some(operator)
+        } else {
+            operator_before
+        },
+        conditions: conditions::conditions(facts),
         gateway: Some(facts.role_status(Role::Gateway)),
         master: Some(facts.role_status(Role::Master)),
         worker: Some(facts.role_status(Role::Worker)),
@@ -148,146 +307,49 @@ pub(super) fn status(
             summary: etcd.summary,
             ..EtcdStatus::default()
         }),
-        leader: leader.filter(|leader| !leader.is_empty()),
+        leader: situation.leader().map(ToOwned::to_owned),
         shards: facts.shards(),
         workers: facts.workers(),
         next_worker_ordinal: Some(number(facts.next_worker_ordinal)),
+        operations: operations::operations(facts),
         endpoints: Some(Endpoints {
             grpc: String::new(),
             http: format!("https://{host}:{HTTP_PORT}"),
         }),
         certificates: match facts.certificates {
             Some(ends) => ends.iter().cloned().collect(),
-            None => before
-                .map(|status| status.certificates.clone())
-                .unwrap_or_default(),
+            None => known.unwrap_or_default(),
         },
-        last_errors: last_errors(facts, before),
+        last_errors: last_errors(facts),
+        revision: facts.revision(),
         ..VectorClusterStatus::default()
-    };
-    status.conditions = conditions(facts, before);
-    status
+    }
 }
 
-fn phase(facts: &Facts<'_>) -> &'static str {
-    if !facts.not_built.is_empty() {
-        return "Invalid";
-    }
-    if facts.spec.paused {
-        return "Paused";
-    }
-    if !facts.missing().is_empty() || facts.masters.is_err() {
-        return "Creating";
-    }
-    if facts.shards().is_some_and(|shards| shards.unavailable > 0) {
-        return "Degraded";
-    }
-    "Running"
-}
-
-/// Type, whether it is true, reason, message.
-type Said = (&'static str, bool, &'static str, String);
-
-fn said(facts: &Facts<'_>) -> Vec<Said> {
-    let missing = facts.missing();
-    let ready: (bool, &'static str, String) = if !facts.not_built.is_empty() {
-        (
-            false,
-            "ComponentsNotReady",
-            "the manifest cannot be carried out".to_owned(),
-        )
-    } else if !missing.is_empty() {
-        (false, "ComponentsNotReady", missing.join("; "))
-    } else if let Err(why) = &facts.masters {
-        (false, "ProbeFailed", why.clone())
-    } else if facts.shards().is_some_and(|shards| shards.unavailable > 0) {
-        let summary = facts
-            .shards()
-            .map(|shards| shards.summary)
-            .unwrap_or_default();
-        (
-            false,
-            "ShardsUnderReplicated",
-            format!("{summary} shards are served"),
-        )
-    } else {
-        (
-            true,
-            "AllComponentsReady",
-            "every component is ready".to_owned(),
-        )
+fn last_errors(facts: &Facts<'_>) -> Vec<LastError> {
+    let situation = facts.situation;
+    let before = situation.before.map(|status| status.last_errors.clone());
+    let is_met = |error: &LastError| {
+        let mut met = facts.errors.iter();
+        met.any(|(code, message)| error.code == *code && error.message == *message)
     };
-    let valid: Said = if facts.not_built.is_empty() {
-        ("SpecValid", true, "Valid", String::new())
-    } else {
-        ("SpecValid", false, "NotBuilt", facts.not_built.join("; "))
-    };
-    let elected = facts
-        .masters
-        .as_ref()
-        .is_ok_and(|state| !state.leader.is_empty());
-    let leads: Said = if elected {
-        let leader = facts.masters.as_ref().map_or("", |state| &state.leader);
-        ("LeaderElected", true, "Elected", format!("{leader} leads"))
-    } else {
-        (
-            "LeaderElected",
-            false,
-            "NoLeader",
-            "no master leads".to_owned(),
-        )
-    };
-    let members = (facts.seen.ready(Role::Etcd), facts.wanted(Role::Etcd));
-    let quorate = members.1 > 0 && members.0 > members.1 / 2;
-    let etcd = format!("{} of {} members are ready", members.0, members.1);
-    let reason = if quorate { "Quorate" } else { "NoQuorum" };
-    vec![
-        ("Ready", ready.0, ready.1, ready.2),
-        valid,
-        ("EtcdReady", quorate, reason, etcd),
-        leads,
-    ]
-}
-
-fn conditions(facts: &Facts<'_>, before: Option<&VectorClusterStatus>) -> Vec<Condition> {
-    let known = |type_: &str| {
-        let conditions = before
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default();
-        conditions.iter().find(|condition| condition.type_ == type_)
-    };
-    let made = said(facts).into_iter().map(|(type_, on, reason, message)| {
-        let status = if on { "True" } else { "False" };
-        let since = match known(type_) {
-            Some(condition) if condition.status == status => condition.last_transition_time.clone(),
-            _ => Time(facts.now),
-        };
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            observed_generation: facts.generation,
-            last_transition_time: since,
-        }
+    let mut errors = before.unwrap_or_default();
+    errors.retain(|error| {
+        let age = situation.now.as_second() - error.time.0.as_second();
+        is_met(error) || age < ERROR_SHOWN
     });
-    made.collect()
-}
-
-fn last_errors(facts: &Facts<'_>, before: Option<&VectorClusterStatus>) -> Vec<LastError> {
-    let mut errors = before
-        .map(|status| status.last_errors.clone())
-        .unwrap_or_default();
     for (code, message) in facts.errors {
         // The same error again changes nothing: a status that ticks wakes everybody.
-        let same = |error: &&mut LastError| error.code == *code && error.message == *message;
-        if errors.iter_mut().find(same).is_none() {
+        let known = errors
+            .iter()
+            .any(|error| error.code == *code && error.message == *message);
+        if !known {
             errors.insert(
                 0,
                 LastError {
                     code: code.clone(),
                     message: message.clone(),
-                    time: Time(facts.now),
+                    time: Time(situation.now),
                     count: 1,
                 },
             );

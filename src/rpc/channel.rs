@@ -97,7 +97,10 @@ pub fn router_client(channel: Channel) -> RouterServiceClient<Channel> {
 }
 
 /// A client of a master's admin service.
-pub fn admin_client(channel: Channel) -> AdminServiceClient<Channel> {
+pub type AdminClient = AdminServiceClient<Channel>;
+
+/// Such a client over this channel.
+pub fn admin_client(channel: Channel) -> AdminClient {
     AdminServiceClient::new(channel)
         .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)

@@ -57,6 +57,12 @@ impl Quantity {
     }
 }
 
+/// Whether the first quantity is less than the second; not when one of them is none.
+pub fn is_smaller(one: &str, other: &str) -> bool {
+    let both = Quantity::parse(one).zip(Quantity::parse(other));
+    both.is_some_and(|(one, other)| one < other)
+}
+
 /// The suffix as a factor and a power of ten.
 fn suffix_of(suffix: &str) -> Option<(i128, i32)> {
     Some(match suffix {

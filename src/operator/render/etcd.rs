@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Render;
 use super::pods::{container_security, pod_security};
+use super::{Render, controlled};
 use crate::crd::v1alpha1::ManagedEtcd;
+use crate::operator::names::MEMBERS;
+use crate::operator::revisions::Template;
 use crate::topology::Role;
 
 pub(super) const CLIENT_PORT: u16 = 2379;
@@ -13,27 +15,17 @@ const METRICS_PORT: u16 = 2381;
 /// Bytes that a member may hold before it refuses writes.
 const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Its StatefulSet. Members start at once and are replaced by hand: a quorum is not an order.
-pub(super) fn stateful_set(render: &Render<'_>, etcd: &ManagedEtcd, members: u32) -> Value {
+/// What its members are made from.
+pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
     let subject = render.subject;
-    let name = subject.of(Role::Etcd);
     let image = etcd.image.as_ref().unwrap_or(&render.images.etcd);
-    let storage = &etcd.storage;
-    let claim = json!({
-        "metadata": {"name": "data"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": storage.size}},
-            "storageClassName": storage.storage_class_name,
-        },
-    });
     let probe = json!({
         "httpGet": {"path": "/readyz", "port": METRICS_PORT}, "periodSeconds": 2,
         "timeoutSeconds": 5, "failureThreshold": 5,
     });
     let container = json!({
         "name": "etcd", "image": image, "imagePullPolicy": render.spec.image.pull_policy,
-        "args": arguments(render, members),
+        "args": arguments(render),
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT},
@@ -54,24 +46,49 @@ pub(super) fn stateful_set(render: &Render<'_>, etcd: &ManagedEtcd, members: u32
             "secretName": subject.certificate_of("etcd"), "defaultMode": 0o440,
         }}],
     });
+    json!({"metadata": render.template_metadata(Role::Etcd), "spec": pod})
+}
+
+/// Its StatefulSet. Members start at once; they are replaced one by one, for a quorum is not an order.
+pub(super) fn stateful_set(
+    render: &Render<'_>,
+    etcd: &ManagedEtcd,
+    replicas: u32,
+    template: &Template<'_>,
+) -> Value {
+    let subject = render.subject;
+    let storage = &etcd.storage;
+    let claim = json!({
+        "metadata": {"name": "data", "labels": subject.role_labels(Role::Etcd)},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": storage.size}},
+            "storageClassName": storage.storage_class_name,
+        },
+    });
+    let mut metadata = render.metadata(&subject.of(Role::Etcd), Some(Role::Etcd));
+    if let Some(metadata) = metadata.as_object_mut() {
+        let members = json!({ MEMBERS: render.etcd_members.to_string() });
+        metadata.insert("annotations".to_owned(), members);
+    }
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
-        "metadata": render.metadata(&name, Some(Role::Etcd)),
+        "metadata": metadata,
         "spec": {
-            "replicas": members, "serviceName": subject.etcd_peers(),
+            "replicas": replicas, "serviceName": subject.etcd_peers(),
             "podManagementPolicy": "Parallel", "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": subject.selector(Role::Etcd)},
-            "template": {"metadata": {"labels": subject.role_labels(Role::Etcd)}, "spec": pod},
+            "template": controlled(template),
             "volumeClaimTemplates": [claim],
         },
     })
 }
 
-fn arguments(render: &Render<'_>, members: u32) -> Vec<String> {
+fn arguments(render: &Render<'_>) -> Vec<String> {
     let subject = render.subject;
     let host = |member: &str| format!("{member}.{}", subject.dns(&subject.etcd_peers()));
     let name = |number: u32| format!("{}-{number}", subject.of(Role::Etcd));
-    let all: Vec<String> = (0..members)
+    let all: Vec<String> = (0..render.etcd_members)
         .map(|number| {
             format!(
                 "{0}=https://{1}:{PEER_PORT}",

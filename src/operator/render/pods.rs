@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::etcd::CLIENT_PORT;
-use super::{HTTP_PORT, RPC_PORT, Render};
+use super::{HTTP_PORT, RPC_PORT, Render, controlled};
 use crate::crd::v1alpha1::{LogFormat, PodOptions};
 use crate::operator::names::{ORDINAL, claim_of};
-use crate::topology::{Component, Role, Settings};
+use crate::operator::revisions::Template;
+use crate::topology::{Component, Role};
 
 /// The user of the image.
 const USER: i64 = 10_001;
@@ -27,49 +28,50 @@ pub(super) fn container_security() -> Value {
     })
 }
 
-/// Where a pod's data lies.
-enum Data<'a> {
-    /// In a folder that ends with the pod: what it needs is in etcd.
-    Passing,
-    /// In the volume of this claim.
-    Claim(&'a str),
+/// What every pod of a role is made from, as `revisions` keeps it: nothing in it depends on the pod.
+pub(super) fn role_template(render: &Render<'_>, role: Role) -> Value {
+    let mut arguments = arguments(render, role);
+    let spec = render.spec;
+    match role {
+        Role::Master => {
+            let shards = spec.sharding.shards;
+            arguments.extend(shards.map(|shards| format!("--shards={shards}")));
+        },
+        Role::Gateway => {
+            let routing = serde_json::to_value(spec.gateway.routing).unwrap_or_default();
+            let routing = routing.as_str().unwrap_or("Direct");
+            arguments.push(format!("--routing={routing}"));
+        },
+        Role::Worker | Role::Etcd => {},
+    }
+    template(render, role, arguments)
 }
 
-/// The masters.
+/// The masters. The operator replaces their pods one by one, the leader last.
 pub(in crate::operator) fn master(
     render: &Render<'_>,
     replicas: u32,
-    settings: &Settings,
+    template: &Template<'_>,
 ) -> Value {
-    let mut arguments = arguments(render, Role::Master);
-    if let Settings::Master {
-        shards: Some(shards),
-        ..
-    } = settings
-    {
-        arguments.push(format!("--shards={shards}"));
-    }
     let subject = render.subject;
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": render.metadata(&subject.of(Role::Master), Some(Role::Master)),
         "spec": {
             "replicas": replicas, "serviceName": subject.of(Role::Master),
-            "podManagementPolicy": "Parallel", "updateStrategy": {"type": "RollingUpdate"},
+            "podManagementPolicy": "Parallel", "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": subject.selector(Role::Master)},
-            "template": template(render, Role::Master, arguments, &Data::Passing),
+            "template": controlled(template),
         },
     })
 }
 
-/// The gateways.
-pub(in crate::operator) fn gateway(render: &Render<'_>, replicas: u32) -> Value {
-    let mut arguments = arguments(render, Role::Gateway);
-    let routing = serde_json::to_value(render.spec.gateway.routing).unwrap_or_default();
-    arguments.push(format!(
-        "--routing={}",
-        routing.as_str().unwrap_or("Direct")
-    ));
+/// The gateways. Their Deployment replaces them: another is ready before one ends.
+pub(in crate::operator) fn gateway(
+    render: &Render<'_>,
+    replicas: u32,
+    template: &Template<'_>,
+) -> Value {
     let subject = render.subject;
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -78,24 +80,45 @@ pub(in crate::operator) fn gateway(render: &Render<'_>, replicas: u32) -> Value 
             "replicas": replicas,
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "selector": {"matchLabels": subject.selector(Role::Gateway)},
-            "template": template(render, Role::Gateway, arguments, &Data::Passing),
+            "template": controlled(template),
         },
     })
 }
 
-/// One worker.
-pub(in crate::operator) fn worker(render: &Render<'_>, worker: &Component) -> Value {
-    let claim = claim_of(&worker.name);
-    let arguments = arguments(render, Role::Worker);
-    let mut pod = template(render, Role::Worker, arguments, &Data::Claim(&claim));
-    let mut labels = render.subject.role_labels(Role::Worker);
-    labels.insert(ORDINAL.to_owned(), worker.ordinal.to_string());
-    let spec = pod.get_mut("spec").map(Value::take).unwrap_or_default();
+/// One worker, with its own volume.
+pub(in crate::operator) fn worker(
+    render: &Render<'_>,
+    worker: &Component,
+    template: &Template<'_>,
+) -> Value {
+    let mut pod = controlled(template);
     let mut metadata = render.metadata(&worker.name, Some(Role::Worker));
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("labels".to_owned(), json!(labels));
+    let own = pod
+        .pointer_mut("/metadata")
+        .map(Value::take)
+        .unwrap_or_default();
+    merge(&mut metadata, own);
+    let ordinal = json!({"labels": {ORDINAL: worker.ordinal.to_string()}});
+    merge(&mut metadata, ordinal);
+    let mut spec = pod.get_mut("spec").map(Value::take).unwrap_or_default();
+    if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
+        volumes.push(json!({
+            "name": "data", "persistentVolumeClaim": {"claimName": claim_of(&worker.name)},
+        }));
     }
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+/// Puts the fields of one object into another, object by object.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        },
+        (into, from) => *into = from,
+    }
 }
 
 fn arguments(render: &Render<'_>, role: Role) -> Vec<String> {
@@ -139,7 +162,7 @@ fn options<'a>(render: &'a Render<'_>, role: Role) -> (&'a PodOptions, Value) {
     (options, resources)
 }
 
-fn template(render: &Render<'_>, role: Role, arguments: Vec<String>, data: &Data<'_>) -> Value {
+fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
     let subject = render.subject;
     let (options, resources) = options(render, role);
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
@@ -171,19 +194,21 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>, data: &Data
         .secret
         .as_ref()
         .map_or(&own, |secret| &secret.name);
-    let volume = match data {
-        Data::Passing => json!({"name": "data", "emptyDir": {"sizeLimit": "64Mi"}}),
-        Data::Claim(claim) => json!({
-            "name": "data", "persistentVolumeClaim": {"claimName": claim},
-        }),
-    };
+    let mut volumes = vec![
+        secret("tls", &subject.certificate_of(role.as_str())),
+        secret("keys", keys),
+    ];
+    if role != Role::Worker {
+        // What these need is in etcd; a worker's own volume comes with the pod.
+        volumes.push(json!({"name": "data", "emptyDir": {"sizeLimit": "64Mi"}}));
+    }
     let spread = json!([{
         "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": subject.selector(role)},
     }]);
     json!({
-        "metadata": {"labels": subject.role_labels(role)},
+        "metadata": render.template_metadata(role),
         "spec": {
             "automountServiceAccountToken": false, "enableServiceLinks": false,
             "terminationGracePeriodSeconds":
@@ -193,9 +218,7 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>, data: &Data
             "imagePullSecrets": render.spec.image.pull_secrets,
             "nodeSelector": options.node_selector,
             "tolerations": options.tolerations.clone().unwrap_or_default(),
-            "volumes": [
-                volume, secret("tls", &subject.certificate_of(role.as_str())), secret("keys", keys),
-            ],
+            "volumes": volumes,
         },
     })
 }

@@ -1,0 +1,300 @@
+//! The conditions of a cluster, each with its reason.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use super::Facts;
+use crate::crd::v1alpha1::Power;
+use crate::operator::volumes;
+use crate::topology::Role;
+
+/// A condition before it is known since when it holds.
+struct Said {
+    type_: &'static str,
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn said(type_: &'static str, holds: bool, reason: &'static str, message: String) -> Said {
+    Said {
+        type_,
+        holds,
+        reason,
+        message,
+    }
+}
+
+/// All of them; `lastTransitionTime` changes only with the status.
+pub(super) fn conditions(facts: &Facts<'_>) -> Vec<Condition> {
+    let before = facts
+        .situation
+        .before
+        .map_or(&[][..], |status| &status.conditions);
+    let made = all(facts).into_iter().map(|said| {
+        let status = if said.holds { "True" } else { "False" };
+        let known = before.iter().find(|one| one.type_ == said.type_);
+        let since = match known {
+            Some(known) if known.status == status => known.last_transition_time.clone(),
+            _ => Time(facts.situation.now),
+        };
+        Condition {
+            type_: said.type_.to_owned(),
+            status: status.to_owned(),
+            reason: said.reason.to_owned(),
+            message: said.message,
+            observed_generation: Some(facts.situation.generation),
+            last_transition_time: since,
+        }
+    });
+    made.collect()
+}
+
+fn all(facts: &Facts<'_>) -> Vec<Said> {
+    let mut all = vec![
+        ready(facts),
+        available(facts),
+        progressing(facts),
+        degraded(facts),
+        spec_valid(facts),
+        version(facts),
+        etcd(facts),
+        leader(facts),
+        shards(facts),
+        storage(facts),
+        certificates(facts),
+    ];
+    let spec = facts.situation.spec;
+    if spec.paused {
+        let message = "the operator changes nothing until spec.paused is taken away".to_owned();
+        all.push(said("Paused", true, "Requested", message));
+    }
+    if spec.power == Power::Hibernated {
+        let pods = facts.situation.seen.pods.len();
+        let message = format!("{pods} pods run; volumes are kept");
+        all.push(said("Hibernated", pods == 0, "Requested", message));
+    }
+    if let Some((reason, message)) = &facts.ending {
+        all.push(said("DeletionBlocked", true, reason, message.clone()));
+    }
+    all
+}
+
+fn is_asleep(facts: &Facts<'_>) -> bool {
+    facts.situation.spec.power == Power::Hibernated
+}
+
+fn ready(facts: &Facts<'_>) -> Said {
+    let missing = facts.missing();
+    let (holds, reason, message) = if !facts.not_built.is_empty() {
+        let message = "the manifest cannot be carried out".to_owned();
+        (false, "ComponentsNotReady", message)
+    } else if is_asleep(facts) {
+        (false, "Hibernated", "spec.power is Hibernated".to_owned())
+    } else if !missing.is_empty() {
+        (false, "ComponentsNotReady", missing.join("; "))
+    } else if let Err(why) = &facts.situation.masters {
+        (false, "ProbeFailed", why.clone())
+    } else if facts.unavailable() > 0 {
+        let summary = facts.shards().map(|shards| shards.summary);
+        let message = format!("{} shards are served", summary.unwrap_or_default());
+        (false, "ShardsUnderReplicated", message)
+    } else {
+        let message = "every component is ready".to_owned();
+        (true, "AllComponentsReady", message)
+    };
+    said("Ready", holds, reason, message)
+}
+
+fn available(facts: &Facts<'_>) -> Said {
+    let gateways = facts.situation.seen.ready(Role::Gateway);
+    let (holds, reason, message) = if is_asleep(facts) {
+        (false, "Hibernated", "spec.power is Hibernated".to_owned())
+    } else if gateways == 0 {
+        (false, "NoGateway", "no gateway is ready".to_owned())
+    } else if let Err(why) = &facts.situation.masters {
+        // Gateways and workers go on with the routes that they know.
+        (true, "ServingFromLastKnownState", why.clone())
+    } else if facts.unavailable() > 0 {
+        let message = format!("{} shards are not served", facts.unavailable());
+        (false, "ShardsUnavailable", message)
+    } else {
+        let message = "searches and writes of every shard are answered".to_owned();
+        (true, "Serving", message)
+    };
+    said("Available", holds, reason, message)
+}
+
+fn progressing(facts: &Facts<'_>) -> Said {
+    let update = facts.update;
+    let given_up = update.and_then(|(in_force, _)| in_force.given_up);
+    let under_way = update.and_then(|(_, step)| step.under_way.as_ref());
+    let failed = update.and_then(|(_, step)| step.failed.as_ref());
+    let (holds, reason, message) = if let Some(given_up) = given_up {
+        let why = given_up.failed.as_deref().unwrap_or_default();
+        let message = format!("the update to {} was taken back: {why}", given_up.hash);
+        (false, "RolledBack", message)
+    } else if let Some(why) = failed {
+        (false, "ProgressDeadlineExceeded", why.clone())
+    } else if facts.phase() == "Creating" {
+        (true, "Creating", facts.missing().join("; "))
+    } else if let Some(under_way) = under_way {
+        let holds = under_way.blocked_by.is_none();
+        let reason = if holds { "Updating" } else { "Blocked" };
+        (holds, reason, under_way.message.clone())
+    } else {
+        match facts.phase() {
+            "ScalingIn" if facts.surplus.iter().any(|one| !one.is_empty()) => {
+                let message = "a worker without a place holds shards".to_owned();
+                (false, "Blocked", message)
+            },
+            "ScalingIn" | "ScalingOut" => (true, "Scaling", String::new()),
+            "Resizing" => (true, "Resizing", String::new()),
+            _ => (false, "Complete", String::new()),
+        }
+    };
+    said("Progressing", holds, reason, message)
+}
+
+fn degraded(facts: &Facts<'_>) -> Said {
+    let pods = &facts.situation.seen.pods;
+    let trouble = pods.iter().find_map(|pod| {
+        let trouble = pod.trouble.as_ref()?;
+        let reason = if trouble.starts_with("it is on no node") {
+            "PodUnschedulable"
+        } else {
+            "PodCrashLooping"
+        };
+        Some((reason, format!("{}: {trouble}", pod.name)))
+    });
+    let phase = facts.phase();
+    let made = !matches!(phase, "Creating" | "Hibernating" | "Hibernated" | "Invalid");
+    let workers = facts.workers();
+    let missing = workers.iter().find(|worker| worker.state == "Missing");
+    let etcd = (
+        facts.situation.seen.ready(Role::Etcd),
+        facts.wanted(Role::Etcd),
+    );
+    let found = trouble
+        .or_else(|| {
+            let missing = missing.filter(|_| made)?;
+            Some(("WorkerMissing", format!("{} has no pod", missing.name)))
+        })
+        .or_else(|| {
+            let message = format!("{} of {} members of etcd are ready", etcd.0, etcd.1);
+            (made && etcd.0 < etcd.1).then_some(("EtcdMemberDown", message))
+        });
+    match found {
+        Some((reason, message)) => said("Degraded", true, reason, message),
+        None => said("Degraded", false, "AsExpected", String::new()),
+    }
+}
+
+fn spec_valid(facts: &Facts<'_>) -> Said {
+    if facts.not_built.is_empty() {
+        said("SpecValid", true, "Valid", String::new())
+    } else {
+        said("SpecValid", false, "NotBuilt", facts.not_built.join("; "))
+    }
+}
+
+fn version(facts: &Facts<'_>) -> Said {
+    let under_way = facts.update.and_then(|(_, step)| step.under_way.as_ref());
+    let (holds, reason, message) = match under_way {
+        None => (true, "UpToDate", String::new()),
+        Some(under_way) => {
+            let reason = if under_way.blocked_by.is_some() {
+                "UpdateBlocked"
+            } else {
+                "UpdatePending"
+            };
+            (false, reason, under_way.message.clone())
+        },
+    };
+    said("RunningDesiredVersion", holds, reason, message)
+}
+
+fn etcd(facts: &Facts<'_>) -> Said {
+    if facts.situation.spec.etcd.managed.is_none() {
+        let asked = facts.situation.leader().is_some();
+        let reason = if asked { "Quorate" } else { "Unreachable" };
+        let message = "it is not run by the operator".to_owned();
+        return said("EtcdReady", asked, reason, message);
+    }
+    let (ready, members) = (
+        facts.situation.seen.ready(Role::Etcd),
+        facts.wanted(Role::Etcd),
+    );
+    let quorate = members > 0 && ready > members / 2;
+    let reason = if quorate { "Quorate" } else { "NoQuorum" };
+    let message = format!("{ready} of {members} members are ready");
+    said("EtcdReady", quorate, reason, message)
+}
+
+fn leader(facts: &Facts<'_>) -> Said {
+    match facts.situation.leader() {
+        Some(leader) => said("LeaderElected", true, "Elected", format!("{leader} leads")),
+        None => {
+            let message = "no master leads".to_owned();
+            said("LeaderElected", false, "NoLeader", message)
+        },
+    }
+}
+
+fn shards(facts: &Facts<'_>) -> Said {
+    let Some(shards) = facts.shards() else {
+        let message = "no master says".to_owned();
+        return said("ShardsFullyReplicated", false, "CopiesMissing", message);
+    };
+    let whole = shards.unavailable == 0 && shards.under_replicated == 0;
+    let reason = if whole {
+        "AllReplicated"
+    } else {
+        "CopiesMissing"
+    };
+    let message = format!("{} shards have every copy", shards.summary);
+    said("ShardsFullyReplicated", whole, reason, message)
+}
+
+fn storage(facts: &Facts<'_>) -> Said {
+    let growing = volumes::growing(&facts.situation.seen.claims);
+    let asked = volumes::growths(facts.situation.spec, &facts.situation.seen.claims);
+    let mut errors = facts.errors.iter();
+    let refused = errors.find(|(_, message)| message.starts_with("volumes: "));
+    match refused {
+        Some((_, why)) if !asked.is_empty() => {
+            said("StorageReady", false, "ResizeUnsupported", why.clone())
+        },
+        _ if !growing.is_empty() => said("StorageReady", false, "Resizing", growing.join("; ")),
+        _ => said("StorageReady", true, "Ready", String::new()),
+    }
+}
+
+fn certificates(facts: &Facts<'_>) -> Said {
+    let known = facts.situation.before.map(|status| &status.certificates);
+    let ends = match facts.certificates {
+        Some(ends) => ends.to_vec(),
+        None => known
+            .into_iter()
+            .flatten()
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect(),
+    };
+    let failed = facts
+        .errors
+        .iter()
+        .find(|(_, message)| message.starts_with("certificates: "));
+    let now = facts.situation.now;
+    let expired = ends.iter().find(|(_, end)| {
+        let end = end.parse::<Timestamp>().ok();
+        end.is_some_and(|end| end <= now)
+    });
+    match (expired, failed) {
+        (Some((name, end)), _) => {
+            let message = format!("{name} ended at {end}");
+            said("CertificatesValid", false, "Expired", message)
+        },
+        (None, Some((_, why))) => said("CertificatesValid", false, "IssueFailed", why.clone()),
+        (None, None) => said("CertificatesValid", true, "Valid", String::new()),
+    }
+}
