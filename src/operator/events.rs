@@ -96,7 +96,8 @@ fn of_conditions(before: &VectorClusterStatus, after: &VectorClusterStatus, all:
     ];
     for (type_, reason) in lost {
         let was_well = condition(before, type_).is_some_and(|(status, ..)| status == "True");
-        let now = condition(after, type_).filter(|(status, ..)| *status == "False");
+        let asleep = condition(after, "Hibernated").is_some();
+        let now = condition(after, type_).filter(|(status, ..)| *status == "False" && !asleep);
         if let (true, Some((_, _, message))) = (was_well, now) {
             all.push(warned(reason, message));
         }
@@ -124,8 +125,10 @@ fn of_conditions(before: &VectorClusterStatus, after: &VectorClusterStatus, all:
 fn of_phase(before: &VectorClusterStatus, after: &VectorClusterStatus, all: &mut Vec<Told>) {
     let then = before.phase.as_deref().unwrap_or_default();
     let now = after.phase.as_deref().unwrap_or_default();
-    let slept = |phase: &str| matches!(phase, "Hibernated" | "Hibernating");
     match (then, now) {
+        ("Creating", "Running") if operation(before, "Wake").is_some() => {
+            all.push(told("Woken", "every component is ready"));
+        },
         ("Creating", "Running") => {
             all.push(told("Created", "every component is ready"));
             let workers = after.worker.as_ref().map_or(0, |workers| workers.replicas);
@@ -137,10 +140,6 @@ fn of_phase(before: &VectorClusterStatus, after: &VectorClusterStatus, all: &mut
         (then, "Hibernated") if then != "Hibernated" => {
             all.push(told("Hibernated", "every pod has ended; volumes are kept"));
         },
-        (then, "Running") if slept(then) => {
-            all.push(told("Woken", "every component is ready"));
-        },
-        (then, "Degraded") if slept(then) => {},
         _ => {},
     }
 }

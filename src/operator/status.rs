@@ -202,6 +202,20 @@ impl<'a> Facts<'a> {
         lowest.map_or_else(|| self.situation.spec.version.clone(), ToOwned::to_owned)
     }
 
+    /// It slept, and not everything is ready again.
+    fn is_waking(&self) -> bool {
+        let Some(before) = self.situation.before else {
+            return false;
+        };
+        let slept = before
+            .conditions
+            .iter()
+            .any(|one| one.type_ == "Hibernated")
+            || before.operations.iter().any(|one| one.name == "Wake");
+        let whole = self.missing().is_empty() && self.situation.masters.is_ok();
+        slept && !whole && self.situation.spec.power == Power::Running
+    }
+
     fn phase(&self) -> &'static str {
         let spec = self.situation.spec;
         let pods = self.situation.seen.pods.len();
@@ -221,7 +235,7 @@ impl<'a> Facts<'a> {
             } else {
                 "Hibernating"
             }
-        } else if !is_made {
+        } else if !is_made || self.is_waking() {
             "Creating"
         } else if self
             .update

@@ -92,6 +92,25 @@ impl Kubernetes {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Waits until every pod of a controller is of its newest template and ready.
+    #[track_caller]
+    pub(crate) fn until_rolled_out(&self, namespace: &str, controller: &str) {
+        let arguments = [
+            "rollout",
+            "status",
+            "-n",
+            namespace,
+            controller,
+            "--timeout=240s",
+        ];
+        let waited = Command::new(&self.kubectl)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&waited.stderr);
+        assert!(waited.status.success(), "{controller}: {said}");
+    }
+
     /// A new namespace for one test.
     pub(crate) fn namespace(&self, test: &str) -> Namespace<'_> {
         let unique = uuid::Uuid::new_v4().simple().to_string();

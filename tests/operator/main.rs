@@ -18,5 +18,7 @@ mod collection;
 mod columns;
 mod definitions;
 mod kubernetes;
+mod lifecycle;
+mod living;
 mod others;
 mod serving;

@@ -166,7 +166,7 @@ impl Small<'_> {
     }
 }
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("VECTORSPHERE_TEST_PYTHON") {
         return python.into();
     }
@@ -181,7 +181,7 @@ fn python() -> PathBuf {
 }
 
 /// The definitions and the operator, running; made once for all tests.
-fn install(kubernetes: &Kubernetes) {
+pub(crate) fn install(kubernetes: &Kubernetes) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| install_now(kubernetes));
 }
@@ -201,21 +201,7 @@ fn install_now(kubernetes: &Kubernetes) {
         "deployment/vectorsphere-operator",
     ];
     kubernetes.call(&restart, "").accepted("restart");
-    let mut wait = Command::new(kubernetes.kubectl());
-    wait.args([
-        "rollout",
-        "status",
-        "-n",
-        system,
-        "deployment/vectorsphere-operator",
-        READY,
-    ]);
-    let waited = wait.output().unwrap();
-    assert!(
-        waited.status.success(),
-        "{}",
-        String::from_utf8_lossy(&waited.stderr)
-    );
+    kubernetes.until_rolled_out(system, "deployment/vectorsphere-operator");
 }
 
 #[test]
@@ -270,7 +256,7 @@ fn what_is_not_built_is_refused_by_name_and_makes_nothing() {
     };
     let manifest = SMALL.replace(
         "spec:\n",
-        "spec:\n  deletionPolicy: Delete\n  config: {a: b}\n",
+        "spec:\n  deletionPolicy: Snapshot\n  config: {a: b}\n",
     );
     let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
     kubernetes.call(&arguments, &manifest).accepted("apply");

@@ -16,6 +16,7 @@ pub(super) fn operations(facts: &Facts<'_>) -> Vec<Operation> {
         scale_out(facts),
         resize(facts),
         sleep(facts),
+        wake(facts),
         etcd(facts),
     ];
     let before = facts
@@ -142,6 +143,14 @@ fn sleep(facts: &Facts<'_>) -> Option<Operation> {
     (asleep && pods > 0).then(|| {
         let message = format!("{pods} pods have not ended yet");
         begun(facts, "Hibernate", message)
+    })
+}
+
+/// From the end of its sleep until everything is ready again.
+fn wake(facts: &Facts<'_>) -> Option<Operation> {
+    facts.is_waking().then(|| {
+        let missing = facts.missing();
+        begun(facts, "Wake", missing.join("; "))
     })
 }
 

@@ -1,0 +1,278 @@
+//! What becomes of a cluster that is changed: updated, taken back, scaled, put to sleep, deleted.
+
+use serde_json::json;
+
+use crate::kubernetes::Kubernetes;
+use crate::living::Living;
+use crate::serving::install;
+
+/// Several of what is replaced without a gap; one worker, since there is one copy of each shard.
+const DOUBLE: &str = r"
+apiVersion: vectorsphere.io/v1alpha1
+kind: VectorCluster
+metadata: {name: double}
+spec:
+  version: 0.1.0
+  sharding: {replicationFactor: 1}
+  gateway: {replicas: 2}
+  master: {replicas: 3}
+  worker: {replicas: 1, storage: {size: 1Gi}}
+  etcd: {managed: {replicas: 1}}
+  updates: {progressDeadlineSeconds: 60}
+";
+
+fn single(name: &str) -> String {
+    format!(
+        "{{apiVersion: vectorsphere.io/v1alpha1, kind: VectorCluster, metadata: {{name: {name}}}, spec: \
+         {{version: 0.1.0, sharding: {{replicationFactor: 1}}, gateway: {{replicas: 1}}, \
+         master: {{replicas: 1}}, worker: {{replicas: 1, storage: {{size: 1Gi}}}}, \
+         etcd: {{managed: {{replicas: 1}}}}}}}}"
+    )
+}
+
+fn has_all(events: &[String], expected: &[&str]) -> bool {
+    expected
+        .iter()
+        .all(|reason| events.iter().any(|one| one == reason))
+}
+
+#[test]
+fn gateways_and_masters_are_updated_under_searches_a_bad_image_is_taken_back_and_an_operator_restarts_nothing()
+ {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let double = Living::new(&kubernetes, "double");
+    double.apply(DOUBLE);
+    double.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    assert_eq!(double.application(&["write", "c", "1"]), found);
+
+    update_under_searches(&double);
+    take_back_under_searches(&double);
+    assert_eq!(double.application(&["read", "c"]), found);
+    restart_the_operator(&kubernetes, &double);
+    restart_the_worker(&double);
+    assert_eq!(double.application(&["read", "c"]), found);
+    let events = double.events();
+    let expected = [
+        "Created",
+        "UpdateStarted",
+        "UpdateFinished",
+        "PodReplaced",
+        "UpdateRolledBack",
+    ];
+    assert!(has_all(&events, &expected), "{events:?}");
+}
+
+/// The pods whose templates do not change with those of masters and gateways.
+const UNTOUCHED: [&str; 2] = ["pod/double-worker-0", "pod/double-etcd-0"];
+
+fn untouched(double: &Living<'_>) -> Vec<String> {
+    UNTOUCHED.map(|pod| double.uid(pod)).to_vec()
+}
+
+/// Masters and gateways get other templates, the worker does not.
+fn update_under_searches(double: &Living<'_>) {
+    let before = untouched(double);
+    let searches = double.searches("c");
+    double.patch(
+        r#"{"spec":{"gateway":{"resources":{"requests":{"cpu":"11m"}}},
+                    "master":{"resources":{"requests":{"cpu":"11m"}}}}}"#,
+    );
+    let took = double.until("updated", |cluster| {
+        let revision = &cluster["status"]["revision"];
+        revision["current"] == revision["target"]
+            && revision["previous"].is_string()
+            && cluster["status"]["phase"] == "Running"
+    });
+    let (asked, failed) = searches.count();
+    assert_eq!(failed, Vec::<String>::new(), "of {asked}");
+    assert_eq!(untouched(double), before);
+    eprintln!("3 masters and 2 gateways updated in {took:.1?} under {asked} searches: 0 failed");
+}
+
+/// An image that does not exist stops at one pod, and what was before is put back.
+fn take_back_under_searches(double: &Living<'_>) {
+    let searches = double.searches("c");
+    double.patch(r#"{"spec":{"image":{"tag":"nowhere"}}}"#);
+    let took = double.until("taken back", |cluster| {
+        let rolled_back = ("False".to_owned(), "RolledBack".to_owned());
+        Living::condition(cluster, "Progressing") == rolled_back
+            && Living::condition(cluster, "Ready").0 == "True"
+    });
+    let (asked, failed) = searches.count();
+    assert_eq!(failed, Vec::<String>::new(), "of {asked}");
+    eprintln!(
+        "an image that does not exist was taken back after {took:.1?} under {asked} searches: 0 failed"
+    );
+    double.patch(r#"{"spec":{"image":{"tag":null}}}"#);
+    double.until_phase("Running");
+}
+
+/// Another process of the operator changes nothing.
+fn restart_the_operator(kubernetes: &Kubernetes, double: &Living<'_>) {
+    let all = "pods,statefulsets,deployments,persistentvolumeclaims";
+    let before = double.uids(all);
+    let system = [
+        "-n",
+        "vectorsphere-system",
+        "deployment/vectorsphere-operator",
+    ];
+    kubernetes
+        .call(&[&["rollout", "restart"][..], &system].concat(), "")
+        .accepted("restart");
+    kubernetes.until_rolled_out("vectorsphere-system", "deployment/vectorsphere-operator");
+    double.patch(r#"{"spec":{"worker":{"drainDeadlineSeconds":3600}}}"#);
+    double.until_phase("Running");
+    assert_eq!(double.uids(all), before);
+}
+
+/// A worker comes back on its volume, when a person asks for it.
+fn restart_the_worker(double: &Living<'_>) {
+    let before = double.uid("pod/double-worker-0");
+    let time = "vectorsphere.io/restart-worker=2026-01-01T00:00:00Z";
+    double.kubectl(&["annotate", "vectorcluster/double", time]);
+    double.until("the worker is new", |cluster| {
+        double
+            .try_uid("pod/double-worker-0")
+            .is_some_and(|uid| uid != before)
+            && cluster["status"]["phase"] == "Running"
+    });
+}
+
+#[test]
+fn a_worker_with_shards_stays_until_they_are_gone_and_its_number_is_not_used_again() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let scaled = Living::new(&kubernetes, "scaled");
+    scaled.apply(&single("scaled"));
+    scaled.until_phase("Running");
+    let scale = |to: &str| {
+        scaled.kubectl(&["scale", "vectorcluster/scaled", &format!("--replicas={to}")]);
+    };
+    scale("2");
+    scaled.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    assert_eq!(scaled.application(&["write", "c", "2"]), found);
+
+    scale("1");
+    scaled.until("it waits", |cluster| {
+        let operation = &cluster["status"]["operations"][0];
+        operation["name"] == "ScaleIn" && operation["blockedBy"] == "NoShards"
+    });
+    // It still serves what it holds, and gets nothing new.
+    assert_eq!(scaled.application(&["read", "c"]), found);
+    assert_eq!(scaled.application(&["write", "d", "2"]), found);
+    let cluster = scaled.cluster();
+    let workers = cluster["status"]["workers"].as_array().unwrap();
+    let shards: Vec<_> = workers
+        .iter()
+        .map(|worker| worker["shards"].as_u64())
+        .collect();
+    assert_eq!(shards, [Some(3), Some(1)], "{workers:#?}");
+    let message = cluster["status"]["operations"][0]["message"]
+        .as_str()
+        .unwrap();
+    assert!(message.contains("scaled-worker-1 holds c/"), "{message}");
+
+    // When its last shard is gone it goes, and its volume with it.
+    scaled.application(&["drop", "c"]);
+    scaled.until_phase("Running");
+    scaled.until_gone("pvc/data-scaled-worker-1");
+    assert_eq!(scaled.application(&["read", "d"]), found);
+    scale("2");
+    scaled.until_phase("Running");
+    let names: Vec<String> = scaled
+        .uids("pods")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.contains(&"scaled-worker-2".to_owned()), "{names:?}");
+    assert!(!names.contains(&"scaled-worker-1".to_owned()), "{names:?}");
+    let events = scaled.events();
+    let expected = [
+        "WorkerJoined",
+        "DrainStarted",
+        "DrainFinished",
+        "WorkerRemoved",
+    ];
+    assert!(has_all(&events, &expected), "{events:?}");
+}
+
+#[test]
+fn a_cluster_sleeps_and_wakes_and_its_volumes_outlive_it_until_they_are_taken_over_or_told_to_go() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let kept = Living::new(&kubernetes, "kept");
+    kept.apply(&single("kept"));
+    kept.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    assert_eq!(kept.application(&["write", "c", "1"]), found);
+
+    kept.patch(r#"{"spec":{"power":"Hibernated"}}"#);
+    kept.until_phase("Hibernated");
+    assert_eq!(kept.uids("pods"), []);
+    kept.patch(r#"{"spec":{"power":"Running"}}"#);
+    kept.until_phase("Running");
+    assert_eq!(kept.application(&["read", "c"]), found);
+    let events = kept.events();
+    assert!(has_all(&events, &["Hibernated", "Woken"]), "{events:?}");
+
+    // Volumes grow where they are.
+    kept.patch(
+        r#"{"spec":{"worker":{"storage":{"size":"2Gi"}},
+                    "etcd":{"managed":{"storage":{"size":"9Gi"}}}}}"#,
+    );
+    kept.until("grown", |cluster| {
+        let volume = &cluster["status"]["workers"][0]["volume"];
+        volume["capacity"] == "2Gi" && cluster["status"]["phase"] == "Running"
+    });
+    assert_eq!(kept.application(&["read", "c"]), found);
+
+    // Retain is the default: the volumes stay, and no cluster of the name takes them over by itself.
+    let uid = kept.cluster()["metadata"]["uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let volumes = kept.uids("pvc");
+    kept.kubectl(&["delete", "vectorcluster/kept", "--timeout=120s"]);
+    kept.until_gone("pods --all");
+    assert_eq!(kept.uids("pvc"), volumes);
+    let grown = single("kept").replace("size: 1Gi", "size: 2Gi");
+    kept.apply(&grown);
+    kept.until("it is refused", |cluster| {
+        cluster["status"]["lastErrors"][0]["code"] == "operator.foreign_volume"
+    });
+    kept.kubectl(&[
+        "annotate",
+        "vectorcluster/kept",
+        &format!("vectorsphere.io/adopt={uid}"),
+    ]);
+    kept.until_phase("Running");
+    assert_eq!(kept.application(&["read", "c"]), found);
+    assert_eq!(kept.uids("pvc"), volumes);
+
+    // Deletion is held while it is protected; then the policy decides.
+    kept.patch(r#"{"spec":{"deletionPolicy":"Delete","deletionProtection":true}}"#);
+    kept.until_phase("Running");
+    let refused = kept.kubectl(&[
+        "delete",
+        "vectorcluster/kept",
+        "--wait=false",
+        "--ignore-not-found",
+    ]);
+    drop(refused);
+    kept.until("it is held", |cluster| {
+        Living::condition(cluster, "DeletionBlocked").1 == "Protected"
+    });
+    assert_eq!(kept.application(&["read", "c"]), found);
+    kept.patch(r#"{"spec":{"deletionProtection":false}}"#);
+    kept.until_gone("vectorcluster/kept");
+    assert_eq!(kept.uids("pvc"), []);
+}

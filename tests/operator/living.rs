@@ -1,0 +1,293 @@
+//! A cluster that lives through changes: applied, looked at, asked by an application inside the network.
+
+use std::io::{BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use vectorsphere::clock::{Clock, SystemClock};
+
+use crate::kubernetes::{Kubernetes, Namespace};
+use crate::serving::python;
+
+/// How long any change may take on a machine that others use too.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What an application does, by the official client, unchanged. The name of the Service is looked up by
+/// `kubectl` outside of the cluster, for the machine of the test has none of the cluster's names.
+const APPLICATION: &str = r#"
+import json, socket, sys, time
+from qdrant_client import QdrantClient, models
+host, address, key, authority, verb, *rest = sys.argv[1:]
+known = socket.getaddrinfo
+socket.getaddrinfo = lambda name, *more, **named: known(address if name == host else name, *more, **named)
+client = QdrantClient(url=f"https://{host}:6333", api_key=key, verify=authority, timeout=30)
+def look(collection):
+    found = client.query_points(collection, query=[1, 0, 0, 0], limit=3).points
+    return [[point.id for point in found], client.count(collection).count]
+if verb == "write":
+    vectors = models.VectorParams(size=4, distance=models.Distance.DOT)
+    client.create_collection(rest[0], vectors_config=vectors, shard_number=int(rest[1]))
+    points = [models.PointStruct(id=i, vector=[i, 1, 0, 0], payload={"n": i}) for i in range(100)]
+    client.upsert(rest[0], points, wait=True)
+    print(json.dumps(look(rest[0])))
+elif verb == "read":
+    print(json.dumps(look(rest[0])))
+elif verb == "drop":
+    print(json.dumps(client.delete_collection(rest[0])))
+elif verb == "search":
+    asked, failed = 0, []
+    print("searching", flush=True)
+    import threading
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.is_set():
+        asked += 1
+        try:
+            found = client.query_points(rest[0], query=[1, 0, 0, 0], limit=3).points
+            if [point.id for point in found] != [99, 98, 97]:
+                failed.append(f"found {found}")
+        except Exception as error:
+            failed.append(f"{type(error).__name__}: {error}"[:300])
+    print(json.dumps([asked, failed]))
+"#;
+
+/// One cluster in a namespace of its own.
+pub(crate) struct Living<'a> {
+    kubernetes: &'a Kubernetes,
+    namespace: Namespace<'a>,
+    name: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Living<'a> {
+    /// A place for the cluster of this name.
+    pub(crate) fn new(kubernetes: &'a Kubernetes, name: &'static str) -> Self {
+        Self {
+            kubernetes,
+            namespace: kubernetes.namespace(name),
+            name,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// `kubectl` with arguments in the namespace; what it printed.
+    #[track_caller]
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        let all = [arguments, &["-n", &self.namespace.name]].concat();
+        self.kubernetes
+            .call(&all, "")
+            .accepted(&arguments.join(" "))
+    }
+
+    /// Applies a manifest of the cluster.
+    #[track_caller]
+    pub(crate) fn apply(&self, manifest: &str) {
+        let namespace = &self.namespace.name;
+        let arguments = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-n",
+            namespace,
+            "-f",
+            "-",
+        ];
+        self.kubernetes.call(&arguments, manifest).accepted("apply");
+    }
+
+    /// Merges a change into the cluster.
+    #[track_caller]
+    pub(crate) fn patch(&self, change: &str) {
+        self.kubectl(&[
+            "patch",
+            "vectorcluster",
+            self.name,
+            "--type=merge",
+            "-p",
+            change,
+        ]);
+    }
+
+    /// The cluster as the server holds it.
+    #[track_caller]
+    pub(crate) fn cluster(&self) -> Value {
+        self.kubernetes
+            .get(&self.namespace.name, "vectorcluster", self.name)
+    }
+
+    /// Waits until the cluster satisfies this; how long that took. It speaks of the generation that it
+    /// has now.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Duration {
+        let began = SystemClock.now();
+        let mut watch = Command::new(self.kubernetes.kubectl())
+            .arg(format!("--request-timeout={}s", LIMIT.as_secs()))
+            .args(["get", "vectorcluster", self.name, "--watch", "-o", "json"])
+            .args(["-n", &self.namespace.name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let news = BufReader::new(watch.stdout.take().unwrap());
+        let news = serde_json::Deserializer::from_reader(news).into_iter::<Value>();
+        let current = |cluster: &Value| {
+            let known = &cluster["status"]["observedGeneration"];
+            *known == cluster["metadata"]["generation"]
+        };
+        let found = news
+            .map_while(Result::ok)
+            .any(|cluster| current(&cluster) && holds(&cluster));
+        // It has nothing more to say.
+        drop(watch.kill());
+        drop(watch.wait());
+        if !found {
+            let pods = self.kubectl(&["get", "pods,pvc", "-o", "wide"]);
+            panic!("{what}: {:#}\n{pods}", self.cluster()["status"]);
+        }
+        SystemClock.now().since(began)
+    }
+
+    /// Waits for a phase.
+    #[track_caller]
+    pub(crate) fn until_phase(&self, phase: &str) -> Duration {
+        self.until(phase, |cluster| cluster["status"]["phase"] == phase)
+    }
+
+    /// Waits until an object is gone, or all of a kind.
+    #[track_caller]
+    pub(crate) fn until_gone(&self, object: &str) {
+        let limit = format!("--timeout={}s", LIMIT.as_secs());
+        let mut arguments = vec!["wait", "--for=delete", &limit];
+        arguments.extend(object.split(' '));
+        self.kubectl(&arguments);
+    }
+
+    /// Name to UID of the objects of a kind.
+    pub(crate) fn uids(&self, kind: &str) -> Vec<(String, String)> {
+        let text = self.kubectl(&["get", kind, "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let of =
+            |object: &Value, field: &str| object["metadata"][field].as_str().unwrap().to_owned();
+        let items = list["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|one| (of(one, "name"), of(one, "uid")))
+            .collect()
+    }
+
+    /// The UID of an object.
+    #[track_caller]
+    pub(crate) fn uid(&self, object: &str) -> String {
+        self.try_uid(object)
+            .unwrap_or_else(|| panic!("there is no {object}"))
+    }
+
+    /// The UID of an object, if it is there.
+    pub(crate) fn try_uid(&self, object: &str) -> Option<String> {
+        let uid = [
+            "get",
+            object,
+            "--ignore-not-found",
+            "-o",
+            "jsonpath={.metadata.uid}",
+        ];
+        Some(self.kubectl(&uid)).filter(|uid| !uid.is_empty())
+    }
+
+    /// The reasons of the events about the cluster.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let text = self.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let events = list["items"].as_array().unwrap().iter();
+        let ours = events.filter(|event| event["regarding"]["kind"] == "VectorCluster");
+        ours.map(|event| event["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// A condition's status and reason.
+    pub(crate) fn condition(cluster: &Value, type_: &str) -> (String, String) {
+        let conditions = cluster["status"]["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|one| one["type"] == type_);
+        let text = |field: &str| {
+            let found = found.map(|one| one[field].as_str().unwrap().to_owned());
+            found.unwrap_or_default()
+        };
+        (text("status"), text("reason"))
+    }
+
+    fn secret(&self, name: &str, key: &str) -> String {
+        let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
+        self.kubectl(&["get", "secret", name, "-o", &template])
+    }
+
+    fn client(&self, verb: &[&str]) -> Command {
+        let namespace = &self.namespace.name;
+        let service = format!("{}-gateway", self.name);
+        let gateway = self.kubernetes.get(namespace, "service", &service);
+        let address = gateway["spec"]["clusterIP"].as_str().unwrap();
+        let authority: PathBuf = self.folder.path().join("ca.crt");
+        let certificate = self.secret(&format!("{service}-tls"), "ca.crt");
+        fs_err::write(&authority, certificate).unwrap();
+        // Inside the network of the first node, where Services have their addresses.
+        let netns = std::env::var_os("VECTORSPHERE_TEST_NETNS").unwrap();
+        let mut inside = std::ffi::OsString::from("--net=");
+        inside.push(netns);
+        let mut command = Command::new("nsenter");
+        command
+            .arg(inside)
+            .arg(python())
+            .args(["-c", APPLICATION])
+            .arg(format!("{service}.{namespace}.svc"))
+            .arg(address)
+            .arg(self.secret(&format!("{}-auth", self.name), "admin"))
+            .arg(&authority)
+            .args(verb);
+        command
+    }
+
+    /// Runs the application to its end; what it printed.
+    #[track_caller]
+    pub(crate) fn application(&self, verb: &[&str]) -> Value {
+        let output = self.client(verb).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{verb:?}: {said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Begins searches that go on until they are counted.
+    pub(crate) fn searches(&self, collection: &str) -> Searches {
+        let mut command = self.client(&["search", collection]);
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Searches(Some(child))
+    }
+}
+
+/// Searches that go on, one after the other.
+pub(crate) struct Searches(Option<Child>);
+
+impl Searches {
+    /// Ends them: how many there were, and how each that failed did.
+    pub(crate) fn count(mut self) -> (u64, Vec<String>) {
+        let mut child = self.0.take().unwrap();
+        drop(child.stdin.take().unwrap().flush());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap()
+    }
+}
+
+impl Drop for Searches {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Gone already is as good.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
