@@ -18,5 +18,6 @@ mod collection;
 mod columns;
 mod definitions;
 mod kubernetes;
+mod objects;
 mod others;
 mod serving;

@@ -1,0 +1,254 @@
+//! The controller of VectorCollections: looks at the object, its rivals and its cluster, does what
+//! [`decide`] says, and writes what it says.
+//!
+//! Rivals come from the watch's cache: where that is behind, the collection's own settings and the
+//! masters' guard of names decide. Nobody is told of another cluster's state twice: each round asks the
+//! masters itself.
+
+mod decide;
+mod measures;
+mod wanted;
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+
+use futures::StreamExt;
+
+use super::CONCURRENCY;
+use super::desk::Desk;
+use super::said::{Said, Truth};
+use crate::crd::v1alpha1::{VectorCluster, VectorCollection, VectorCollectionStatus};
+use crate::fault::chain;
+use crate::operator::cluster_api::ClusterApi;
+use crate::operator::masters::Masters;
+use crate::operator::observe::Seen;
+use crate::operator::{DEBOUNCE, Error, reconcile, scoped};
+use crate::rpc::proto;
+use crate::tasks::Tasks;
+
+use decide::{Cluster, Decision, FINALIZER, Facts, Pace, Rival, decide};
+
+/// What a round is made with.
+struct Collections {
+    desk: Arc<Desk>,
+    all: Store<VectorCollection>,
+}
+
+/// Carries VectorCollections out until the tasks stop.
+pub(super) async fn run(desk: &Arc<Desk>, namespace: Option<&str>, tasks: &Tasks) {
+    let client = &desk.context.client;
+    let controller = Controller::new(
+        scoped::<VectorCollection>(client, namespace),
+        watcher::Config::default(),
+    );
+    let all = controller.store();
+    let context = Arc::new(Collections {
+        desk: Arc::clone(desk),
+        all: all.clone(),
+    });
+    controller
+        .with_config(
+            Config::default()
+                .debounce(DEBOUNCE)
+                .concurrency(CONCURRENCY),
+        )
+        .watches(
+            scoped::<VectorCluster>(client, namespace),
+            watcher::Config::default(),
+            move |cluster| of_cluster(&all, &cluster),
+        )
+        .graceful_shutdown_on(tasks.stopping())
+        .run(round, again, context)
+        .for_each(|_done| std::future::ready(()))
+        .await;
+}
+
+fn of_cluster(
+    all: &Store<VectorCollection>,
+    cluster: &VectorCluster,
+) -> Vec<ObjectRef<VectorCollection>> {
+    let (namespace, name) = (cluster.namespace(), cluster.name_any());
+    let concerned = all.state_filter(|object| {
+        object.spec.cluster == name && object.metadata.namespace == namespace
+    });
+    concerned
+        .iter()
+        .map(|object| ObjectRef::from(object.as_ref()))
+        .collect()
+}
+
+fn again(object: Arc<VectorCollection>, error: &Error, context: Arc<Collections>) -> Action {
+    let (collection, error) = (object.name_any(), chain(error));
+    tracing::warn!(collection, error, "a collection could not be looked at");
+    context.desk.wait(object.as_ref())
+}
+
+async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Result<Action, Error> {
+    let desk = &context.desk;
+    let Some(object) = desk.fresh(object.as_ref()).await? else {
+        return Ok(desk.done(object.as_ref()));
+    };
+    let sight = Box::pin(Sight::of(&object, desk)).await?;
+    let decision = decide(&Facts {
+        object: &object,
+        rivals: &context.rivals(&object),
+        cluster: Sight::cluster(sight.as_ref()),
+    });
+    let leaving = object.metadata.deletion_timestamp.is_some();
+    let acted = act(&object, &decision.action, sight.as_ref(), desk).await;
+    if leaving && decision.action == decide::Action::Release && acted.is_ok() {
+        return Ok(desk.done(&object));
+    }
+    let (decision, idle) = match acted {
+        Ok(()) => {
+            let idle = decision.action == decide::Action::Nothing;
+            (decision, idle)
+        },
+        Err(error) => {
+            let (collection, error) = (object.name_any(), chain(&error));
+            tracing::warn!(collection, error, "a collection was not changed");
+            (failed(decision, error), true)
+        },
+    };
+    let before = object.status.as_ref();
+    let after = status(&object, &decision, desk);
+    desk.write_status(&object, &after, before).await?;
+    Ok(match (idle, decision.pace) {
+        (false, _) => desk.go_on(&object),
+        (true, Pace::Calm) => desk.calm(&object),
+        (true, Pace::Waiting) => desk.wait(&object),
+    })
+}
+
+impl Collections {
+    /// Other objects for the same collection.
+    fn rivals(&self, object: &VectorCollection) -> Vec<Rival> {
+        let same = self.all.state_filter(|other| {
+            other.metadata.namespace == object.metadata.namespace
+                && other.spec.cluster == object.spec.cluster
+                && other.metadata.uid != object.metadata.uid
+                && wanted::name(other) == wanted::name(object)
+        });
+        let rivals = same.iter().map(|other| Rival {
+            name: other.name_any(),
+            uid: other.uid().unwrap_or_default(),
+            created: other.creation_timestamp().map(|time| time.0),
+        });
+        rivals.collect()
+    }
+}
+
+/// What was seen of the cluster of an object.
+struct Sight {
+    leaving: bool,
+    paused: bool,
+    masters: Result<(Masters, proto::GetClusterStateResponse), String>,
+}
+
+impl Sight {
+    /// Looks; nothing when there is no such cluster.
+    async fn of(object: &VectorCollection, desk: &Desk) -> Result<Option<Self>, Error> {
+        let cluster: Option<VectorCluster> = desk.get(object, &object.spec.cluster).await?;
+        let Some(cluster) = cluster else {
+            return Ok(None);
+        };
+        let api = ClusterApi {
+            client: desk.context.client.clone(),
+            subject: reconcile::subject(&cluster)?,
+        };
+        let seen = Seen::look(&api).await?;
+        let asked = async {
+            let masters = Masters::of(&api, &desk.context.maker, &seen).await?;
+            let state = masters.state().await?;
+            Ok::<_, Error>((masters, state))
+        };
+        Ok(Some(Self {
+            leaving: cluster.metadata.deletion_timestamp.is_some(),
+            paused: cluster.spec.paused,
+            masters: asked.await.map_err(|error| chain(&error)),
+        }))
+    }
+
+    fn cluster(sight: Option<&Self>) -> Cluster<'_> {
+        let Some(sight) = sight else {
+            return Cluster::Missing;
+        };
+        let masters = sight.masters.as_ref();
+        Cluster::There {
+            leaving: sight.leaving,
+            paused: sight.paused,
+            masters: masters.map(|(_masters, state)| state).map_err(|why| &**why),
+        }
+    }
+}
+
+async fn act(
+    object: &VectorCollection,
+    action: &decide::Action,
+    sight: Option<&Sight>,
+    desk: &Desk,
+) -> Result<(), Error> {
+    use decide::Action as Do;
+    match action {
+        Do::Nothing => return Ok(()),
+        Do::Keep => return desk.set_finalizers(object, &[FINALIZER]).await,
+        Do::Release => return desk.set_finalizers(object, &[]).await,
+        Do::Create(_) | Do::Adopt(_) | Do::Delete(_) => {},
+    }
+    // It is decided by what they say, so they are there.
+    let Some(Ok((masters, state))) = sight.map(|sight| &sight.masters) else {
+        return Ok(());
+    };
+    let (collection, leader) = (wanted::name(object), &state.leader);
+    let done = match action {
+        Do::Create(request) => ("made", masters.create(leader, request.clone()).await?),
+        Do::Adopt(request) => ("taken over", masters.update(leader, request.clone()).await?),
+        Do::Delete(request) => ("deleted", masters.delete(leader, request.clone()).await?),
+        Do::Nothing | Do::Keep | Do::Release => return Ok(()),
+    };
+    let (what, changed) = (done.0, done.1.changed);
+    tracing::info!(collection, what, changed, "a collection was changed");
+    Ok(())
+}
+
+/// What is said when the action failed.
+fn failed(decision: Decision, error: String) -> Decision {
+    Decision {
+        ready: Said::new(Truth::False, "ChangeFailed", error.clone()),
+        synced: Said::new(Truth::False, "ChangeFailed", error),
+        pace: Pace::Waiting,
+        ..decision
+    }
+}
+
+fn status(object: &VectorCollection, decision: &Decision, desk: &Desk) -> VectorCollectionStatus {
+    // What is not known now stays as it was last known.
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation;
+    let condition = |type_: &str, said: &Said| {
+        said.condition(type_, &before.conditions, generation, desk.now())
+    };
+    let conditions = vec![
+        condition("Ready", &decision.ready),
+        condition("Synced", &decision.synced),
+        condition("Indexed", &decision.indexed),
+    ];
+    let mut after = VectorCollectionStatus {
+        observed_generation: generation,
+        conditions,
+        ..before
+    };
+    if let Some(measures) = &decision.measures {
+        after.shards = Some(measures.shards.clone());
+        if let Some(counts) = measures.counts {
+            after.vectors = Some(counts.vectors);
+            after.size_bytes = Some(counts.bytes);
+            after.indexed_vectors = Some(counts.indexed);
+        }
+    }
+    after
+}
