@@ -2,14 +2,16 @@
 //! [`decide`] says, and writes what it says.
 //!
 //! Rivals come from the watch's cache: where that is behind, the collection's own settings and the
-//! masters' guard of names decide. Nobody is told of another cluster's state twice: each round asks the
-//! masters itself.
+//! masters' guard of names decide. What a cluster's masters said serves all its objects for a second, so
+//! that a thousand collections do not ask a thousand times; a change that is made ends that at once.
 
 mod decide;
 mod measures;
 mod wanted;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config, Controller};
@@ -21,21 +23,32 @@ use futures::StreamExt;
 use super::CONCURRENCY;
 use super::desk::Desk;
 use super::said::{Said, Truth};
+use crate::clock::Moment;
 use crate::crd::v1alpha1::{VectorCluster, VectorCollection, VectorCollectionStatus};
 use crate::fault::chain;
 use crate::operator::cluster_api::ClusterApi;
 use crate::operator::masters::Masters;
-use crate::operator::observe::Seen;
+use crate::operator::observe;
 use crate::operator::{DEBOUNCE, Error, reconcile, scoped};
 use crate::rpc::proto;
 use crate::tasks::Tasks;
 
 use decide::{Cluster, Decision, FINALIZER, Facts, Pace, Rival, decide};
 
+/// How long what was seen of a cluster serves.
+const SIGHT_LIFE: Duration = Duration::from_secs(1);
+/// Clusters of which something is kept. Past that all are looked at again.
+const SIGHTS_MAX: usize = 1_024;
+
+/// What was seen of a cluster, and when; nothing when there is none.
+type Seen = (Moment, Option<Arc<Sight>>);
+
 /// What a round is made with.
 struct Collections {
     desk: Arc<Desk>,
     all: Store<VectorCollection>,
+    /// By namespace and name of the cluster.
+    sights: Mutex<HashMap<(String, String), Seen>>,
 }
 
 /// Carries VectorCollections out until the tasks stop.
@@ -49,6 +62,7 @@ pub(super) async fn run(desk: &Arc<Desk>, namespace: Option<&str>, tasks: &Tasks
     let context = Arc::new(Collections {
         desk: Arc::clone(desk),
         all: all.clone(),
+        sights: Mutex::default(),
     });
     controller
         .with_config(
@@ -92,14 +106,17 @@ async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Resu
     let Some(object) = desk.fresh(object.as_ref()).await? else {
         return Ok(desk.done(object.as_ref()));
     };
-    let sight = Box::pin(Sight::of(&object, desk)).await?;
+    let sight = Box::pin(context.sight(&object)).await?;
     let decision = decide(&Facts {
         object: &object,
         rivals: &context.rivals(&object),
-        cluster: Sight::cluster(sight.as_ref()),
+        cluster: Sight::cluster(sight.as_deref()),
     });
     let leaving = object.metadata.deletion_timestamp.is_some();
-    let acted = act(&object, &decision.action, sight.as_ref(), desk).await;
+    let acted = act(&object, &decision.action, sight.as_deref(), desk).await;
+    if decision.action != decide::Action::Nothing {
+        context.forget(&object);
+    }
     if leaving && decision.action == decide::Action::Release && acted.is_ok() {
         return Ok(desk.done(&object));
     }
@@ -124,7 +141,40 @@ async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Resu
     })
 }
 
+fn place(object: &VectorCollection) -> (String, String) {
+    let namespace = object.namespace().unwrap_or_default();
+    (namespace, object.spec.cluster.clone())
+}
+
 impl Collections {
+    /// What is to be seen of the cluster of an object.
+    async fn sight(&self, object: &VectorCollection) -> Result<Option<Arc<Sight>>, Error> {
+        let now = self.desk.context.maker.clock.now();
+        let place = place(object);
+        if let Some((at, sight)) = self.sights().get(&place)
+            && now.since(*at) < SIGHT_LIFE
+        {
+            return Ok(sight.clone());
+        }
+        let sight = Sight::of(object, &self.desk).await?.map(Arc::new);
+        let mut sights = self.sights();
+        if sights.len() >= SIGHTS_MAX {
+            sights.clear();
+        }
+        sights.insert(place, (now, sight.clone()));
+        drop(sights);
+        Ok(sight)
+    }
+
+    /// The cluster of an object was changed, or may have been.
+    fn forget(&self, object: &VectorCollection) {
+        self.sights().remove(&place(object));
+    }
+
+    fn sights(&self) -> MutexGuard<'_, HashMap<(String, String), Seen>> {
+        self.sights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Other objects for the same collection.
     fn rivals(&self, object: &VectorCollection) -> Vec<Rival> {
         let same = self.all.state_filter(|other| {
@@ -160,7 +210,7 @@ impl Sight {
             client: desk.context.client.clone(),
             subject: reconcile::subject(&cluster)?,
         };
-        let seen = Seen::look(&api).await?;
+        let seen = observe::Seen::look(&api).await?;
         let asked = async {
             let masters = Masters::of(&api, &desk.context.maker, &seen).await?;
             let state = masters.state().await?;
@@ -195,8 +245,8 @@ async fn act(
     use decide::Action as Do;
     match action {
         Do::Nothing => return Ok(()),
-        Do::Keep => return desk.set_finalizers(object, &[FINALIZER]).await,
-        Do::Release => return desk.set_finalizers(object, &[]).await,
+        Do::Keep => return desk.set_finalizer(object, FINALIZER, true).await,
+        Do::Release => return desk.set_finalizer(object, FINALIZER, false).await,
         Do::Create(_) | Do::Adopt(_) | Do::Delete(_) => {},
     }
     // It is decided by what they say, so they are there.

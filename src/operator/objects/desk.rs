@@ -117,14 +117,26 @@ impl Desk {
         unless_gone(written.map(|_object| ()))
     }
 
-    /// Sets the finalizers that are ours.
-    pub(super) async fn set_finalizers<K: Kind>(
+    /// Adds a finalizer or takes it away. Others that hold the object stay, whoever wrote ours.
+    pub(super) async fn set_finalizer<K: Kind>(
         &self,
         object: &K,
-        finalizers: &[&str],
+        name: &str,
+        held: bool,
     ) -> Result<(), Error> {
-        let patch = applied(object, &json!({"metadata": {"finalizers": finalizers}}));
-        self.apply(object, MANAGER, &patch).await
+        let patch = json!({"metadata": {
+            "uid": object.uid(), "resourceVersion": object.resource_version(),
+            "finalizers": finalizers(object.finalizers(), name, held),
+        }});
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let api = self.api::<K>(object);
+        let patch = Patch::Merge(&patch);
+        let patched = within(api.patch(&object.name_any(), &parameters, &patch)).await;
+        // A conflict: somebody changed the object, and the next round sees it.
+        unless_gone(patched.map(|_object| ()))
     }
 
     /// Applies fields of an object as one field manager.
@@ -214,6 +226,12 @@ pub(super) fn applied<K: Kind>(object: &K, fields: &Value) -> Value {
     patch
 }
 
+/// The finalizers of an object with or without one.
+fn finalizers(before: &[String], name: &str, held: bool) -> Vec<String> {
+    let others = before.iter().filter(|one| *one != name).cloned();
+    others.chain(held.then(|| name.to_owned())).collect()
+}
+
 fn unless_gone(done: Result<(), Error>) -> Result<(), Error> {
     match done {
         Err(Error::Kubernetes(kube::Error::Api(status)))
@@ -222,5 +240,39 @@ fn unless_gone(done: Result<(), Error>) -> Result<(), Error> {
             Ok(())
         },
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::v1alpha1::VectorCollection;
+
+    #[test]
+    fn what_is_applied_is_of_this_very_object() {
+        let object: VectorCollection = serde_json::from_value(json!({
+            "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorCollection",
+            "metadata": {"name": "a", "uid": "u"}, "spec": {"cluster": "c", "dimension": 1},
+        }))
+        .unwrap();
+        let patch = applied(&object, &json!({"metadata": {"annotations": {"k": "v"}}}));
+        let expected = json!({
+            "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorCollection",
+            "metadata": {"name": "a", "uid": "u", "annotations": {"k": "v"}},
+        });
+        assert_eq!(patch, expected);
+        let patch = applied(&object, &json!({"status": {"vectors": 1}}));
+        assert_eq!(patch["status"], json!({"vectors": 1}));
+        assert_eq!(patch["metadata"], json!({"name": "a", "uid": "u"}));
+    }
+
+    #[test]
+    fn a_finalizer_comes_and_goes_and_leaves_the_others() {
+        let (none, other) = (vec![], vec!["b".to_owned()]);
+        let both = vec!["b".to_owned(), "a".to_owned()];
+        assert_eq!(finalizers(&none, "a", true), ["a"]);
+        assert_eq!(finalizers(&other, "a", true), both);
+        assert_eq!(finalizers(&both, "a", true), both);
+        assert_eq!(finalizers(&both, "a", false), other);
     }
 }
