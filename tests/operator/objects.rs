@@ -269,6 +269,29 @@ fn a_task_is_done_once_or_says_why_not() {
     // Once: nothing is issued again.
     assert_eq!(roles.map(|role| objects.certificate(role)), after);
 
+    // Made anew, each once: another pod, which serves.
+    let uid = |pod: &str| {
+        let pod = kubernetes.get(&namespace.name, "pod", pod);
+        pod["metadata"]["uid"].clone()
+    };
+    let pods = ["small-master-0", "small-worker-0"];
+    let before = pods.map(uid);
+    let restarted = objects.task("restart", json!({"task": "Restart", "role": "Worker"}));
+    assert_eq!(restarted["state"], "Succeeded", "{restarted:#}");
+    let after = pods.map(uid);
+    assert!(
+        before[0] == after[0] && before[1] != after[1],
+        "{before:?} {after:?}"
+    );
+    let both = objects.task("again", json!({"task": "Restart", "role": "Master"}));
+    assert_eq!(both["state"], "Succeeded", "{both:#}");
+    let last = pods.map(uid);
+    assert!(
+        last[0] != after[0] && last[1] == after[1],
+        "{after:?} {last:?}"
+    );
+    objects.small.wait("condition=Ready");
+
     // One that has ended goes after its time.
     let short = json!({"task": "VerifyData", "ttlSecondsAfterFinished": 1});
     objects.task("short", short);

@@ -7,6 +7,7 @@
 
 mod decide;
 mod measures;
+mod told;
 mod wanted;
 
 use std::collections::HashMap;
@@ -27,9 +28,10 @@ use crate::clock::Moment;
 use crate::crd::v1alpha1::{VectorCluster, VectorCollection, VectorCollectionStatus};
 use crate::fault::chain;
 use crate::operator::cluster_api::ClusterApi;
-use crate::operator::masters::Masters;
+use crate::operator::masters::{Masters, change_request};
 use crate::operator::observe;
 use crate::operator::{DEBOUNCE, Error, reconcile, scoped};
+use crate::rpc::channel::AdminClient;
 use crate::rpc::proto;
 use crate::tasks::Tasks;
 
@@ -106,7 +108,7 @@ async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Resu
     let Some(object) = desk.fresh(object.as_ref()).await? else {
         return Ok(desk.done(object.as_ref()));
     };
-    let sight = Box::pin(context.sight(&object)).await?;
+    let sight = context.sight(&object).await?;
     let decision = decide(&Facts {
         object: &object,
         rivals: &context.rivals(&object),
@@ -134,6 +136,9 @@ async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Resu
     let before = object.status.as_ref();
     let after = status(&object, &decision, desk);
     desk.write_status(&object, &after, before).await?;
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    let told = told::transition(before, &after.conditions);
+    desk.tell(&object, told.as_slice()).await;
     Ok(match (idle, decision.pace) {
         (false, _) => desk.go_on(&object),
         (true, Pace::Calm) => desk.calm(&object),
@@ -156,7 +161,8 @@ impl Collections {
         {
             return Ok(sight.clone());
         }
-        let sight = Sight::of(object, &self.desk).await?.map(Arc::new);
+        let looking = Box::pin(Sight::of(object, &self.desk));
+        let sight = looking.await?.map(Arc::new);
         let mut sights = self.sights();
         if sights.len() >= SIGHTS_MAX {
             sights.clear();
@@ -255,9 +261,27 @@ async fn act(
     };
     let (collection, leader) = (wanted::name(object), &state.leader);
     let done = match action {
-        Do::Create(request) => ("made", masters.create(leader, request.clone()).await?),
-        Do::Adopt(request) => ("taken over", masters.update(leader, request.clone()).await?),
-        Do::Delete(request) => ("deleted", masters.delete(leader, request.clone()).await?),
+        Do::Create(asked) => {
+            let call = |mut admin: AdminClient| {
+                let asked = change_request(asked.clone());
+                async move { admin.create_collection(asked).await }
+            };
+            ("made", masters.change(leader, call).await?)
+        },
+        Do::Adopt(asked) => {
+            let call = |mut admin: AdminClient| {
+                let asked = change_request(asked.clone());
+                async move { admin.update_collection(asked).await }
+            };
+            ("taken over", masters.change(leader, call).await?)
+        },
+        Do::Delete(asked) => {
+            let call = |mut admin: AdminClient| {
+                let asked = change_request(asked.clone());
+                async move { admin.delete_collection(asked).await }
+            };
+            ("deleted", masters.change(leader, call).await?)
+        },
         Do::Nothing | Do::Keep | Do::Release => return Ok(()),
     };
     let (what, changed) = (done.0, done.1.changed);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::operator::Error;
 use crate::operator::cluster_api::within;
+use crate::operator::events::{self, Told};
 use crate::operator::names::MANAGER;
 use crate::operator::reconcile::Context;
 use crate::resilience::backoff::Backoff;
@@ -151,6 +152,11 @@ impl Desk {
         let patch = Patch::Apply(patch);
         let applied = within(api.patch(&object.name_any(), &parameters, &patch)).await;
         unless_gone(applied.map(|_object| ()))
+    }
+
+    /// Sends events about an object.
+    pub(super) async fn tell<K: Kind>(&self, about: &K, all: &[Told]) {
+        events::send(&self.context.recorder, about, all).await;
     }
 
     /// Deletes this very object and no other of its name.

@@ -18,6 +18,7 @@ use super::desk::{Desk, Kind};
 use super::said::{Said, Truth};
 use crate::crd::v1alpha1::{VectorBackup, VectorBackupSchedule, VectorRestore};
 use crate::fault::chain;
+use crate::operator::events::warned;
 use crate::operator::{DEBOUNCE, Error, scoped};
 use crate::tasks::Tasks;
 
@@ -62,6 +63,7 @@ async fn round<K: Kind + Serialize>(object: Arc<K>, desk: Arc<Desk>) -> Result<A
     let whole = serde_json::to_value(&object).unwrap_or_default();
     if let Some(status) = rejection(&K::kind(&()), &whole, desk.now()) {
         desk.write_status(&object, &status, None).await?;
+        desk.tell(&object, &[warned("Rejected", MESSAGE)]).await;
         let (kind, name) = (K::kind(&()), object.name_any());
         tracing::info!(%kind, name, reason = REASON, "an object was rejected");
     }

@@ -30,6 +30,7 @@ use crate::fault::chain;
 use crate::operator::certificates;
 use crate::operator::cluster_api::{ClusterApi, within};
 use crate::operator::credentials::Maker;
+use crate::operator::events::{self, Told};
 use crate::operator::names::{RESTART, ROTATE, ROTATED};
 use crate::operator::render::ETCD_PORT;
 use crate::operator::{DEBOUNCE, Error, reconcile, scoped};
@@ -174,9 +175,22 @@ async fn say(task: &VectorOpsTask, report: &Report, desk: &Desk) -> Result<Actio
     if changed {
         let (name, state) = (task.name_any(), state.as_str());
         tracing::info!(task = name, state, reason = report.reason, "a task went on");
+        desk.tell(task, told(report).as_slice()).await;
         return Ok(desk.go_on(task));
     }
     Ok(desk.wait(task))
+}
+
+/// What is told of a task whose state is another now.
+fn told(report: &Report) -> Option<Told> {
+    let note = report.message.clone();
+    match report.state {
+        // No work ends so by itself: what fails is tried again.
+        State::Pending | State::Failed => None,
+        State::Running => Some(events::told("TaskStarted", note)),
+        State::Succeeded => Some(events::told("TaskSucceeded", note)),
+        State::Rejected => Some(events::warned("TaskRejected", note)),
+    }
 }
 
 /// A task that runs.
