@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod masters;
 mod names;
+mod objects;
 mod observe;
 mod reconcile;
 mod render;
@@ -102,7 +103,8 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
     let namespace = parts.namespace.as_deref();
     let ours = || watcher::Config::default().labels(CLUSTER);
     let stopping = parts.tasks.clone();
-    Controller::new(
+    let objects = objects::run(&context, namespace, &parts.tasks);
+    let clusters = Controller::new(
         scoped::<VectorCluster>(&client, namespace),
         watcher::Config::default(),
     )
@@ -115,13 +117,13 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
     .owns(scoped::<StatefulSet>(&client, namespace), ours())
     .owns(scoped::<Deployment>(&client, namespace), ours())
     .graceful_shutdown_on(async move { stopping.stopping().await })
-    .run(reconcile, again, context)
+    .run(reconcile, again, Arc::clone(&context))
     .for_each(|done| async move {
         if let Err(error) = done {
             tracing::debug!(%error, "a round failed");
         }
-    })
-    .await;
+    });
+    futures::join!(clusters, objects);
     Ok(())
 }
 

@@ -240,6 +240,7 @@ mod tests {
                 ..proto::CollectionState::default()
             }],
             jobs: vec![],
+            stale: false,
         };
         let text = text_of(&state, 61_000);
         let expected = "cluster u   etcd revision 9\nleader  laptop-master-0   term 3\n\n\

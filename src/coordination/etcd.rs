@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient, PutOptions, TxnOp,
-    WatchClient,
+    Client, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient, MaintenanceClient,
+    PutOptions, TxnOp, WatchClient,
 };
 
 use tonic::transport::{Endpoint, Uri};
@@ -77,6 +77,7 @@ struct Member {
     kv: KvClient,
     lease: LeaseClient,
     watch: WatchClient,
+    maintenance: MaintenanceClient,
 }
 
 /// One key and its value.
@@ -241,6 +242,7 @@ impl Member {
                 .kv_client()
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             lease: client.lease_client(),
+            maintenance: client.maintenance_client(),
             watch: client
                 .watch_client()
                 .max_decoding_message_size(ANSWER_BYTES_MAX),

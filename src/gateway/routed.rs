@@ -211,6 +211,7 @@ impl Cluster for Routed {
     ) -> Result<bool, Error> {
         let request = proto::DeleteCollectionRequest {
             name: collection.to_string(),
+            id: None,
         };
         let answer = self
             .lead(request, deadline, |mut admin, request| async move {

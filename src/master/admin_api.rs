@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
 use crate::coordination::records::IndexRecord;
 use crate::fault::{Fault, Kind};
-use crate::ids::{CollectionName, Term};
+use crate::ids::{CollectionName, Malformed, Term};
 use crate::limits::REQUEST_TIMEOUT_DEFAULT;
 use crate::query::{IndexChoice, index};
 use crate::rpc::proto::admin_service_server::AdminService;
@@ -213,9 +213,12 @@ impl AdminService for Admin {
         request: Request<proto::DeleteCollectionRequest>,
     ) -> Result<Response<proto::ChangeResponse>, Status> {
         let order = self.order(&request)?;
-        let name = name(&request.into_inner().name)?;
+        let request = request.into_inner();
+        let name = name(&request.name)?;
+        let only = request.id.map(|id| id.parse()).transpose();
+        let only = only.map_err(|error: Malformed| invalid(error.to_string()))?;
         self.change("delete_collection", |collections| async move {
-            collections.delete(order, &name).await
+            collections.delete(order, &name, only).await
         })
         .await
     }

@@ -188,24 +188,26 @@ impl Collections {
         })
     }
 
-    /// Deletes a collection by its own name.
+    /// Deletes a collection by its own name; with an id only if it is that one.
     pub(super) async fn delete(
         &self,
         order: Order,
         name: &CollectionName,
+        only: Option<CollectionId>,
     ) -> Result<Changed, Error> {
         let _one_at_a_time = self.turn(order).await?;
+        let nothing = Changed {
+            changed: false,
+            revision: Revision(0),
+        };
         let found = match self.by_name(name).await {
             Ok(found) => found,
-            Err(Error::Missing(_)) => {
-                let revision = Revision(0);
-                return Ok(Changed {
-                    changed: false,
-                    revision,
-                });
-            },
+            Err(Error::Missing(_)) => return Ok(nothing),
             Err(error) => return Err(error),
         };
+        if only.is_some_and(|id| id != found.value.id) {
+            return Ok(nothing);
+        }
         let revision = self.begin_delete(order.term, found).await?;
         Ok(Changed {
             changed: true,

@@ -88,6 +88,7 @@ impl State {
             processes,
             collections,
             jobs,
+            stale,
         }
     }
 
@@ -201,6 +202,9 @@ impl State {
                 state: state.to_owned(),
                 aliases: aliases.remove(&record.id).unwrap_or_default(),
                 shards: shards.collect(),
+                config: record.config.to_string().into(),
+                index_algorithm: record.index.algorithm.clone(),
+                index_parameters: record.index.parameters.clone().into_iter().collect(),
             });
         }
         collections.sort_by(|a, b| a.name.cmp(&b.name));

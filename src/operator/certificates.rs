@@ -1,8 +1,9 @@
 //! The authority of a cluster, and the certificates that it gives to its roles. Pure but for keys.
 //!
 //! The authority's certificate and key lie in a Secret and are made once. Of a certificate only what
-//! stands in its Secret's annotations is looked at: when it ends, and for which names it is. One is
-//! issued anew when it is about to end, when its names are others, or when nobody knows.
+//! stands in its Secret's annotations is looked at: when it ends, for which names it is, and which demand
+//! to rotate it has met. One is issued anew when it is about to end, when its names are others, when that
+//! is demanded, or when nobody knows.
 
 use std::time::Duration;
 
@@ -48,6 +49,18 @@ pub(super) struct Held {
     pub(super) not_after: Option<String>,
     /// The names in it, joined.
     pub(super) names: Option<String>,
+    /// Which demand to issue it anew it has met.
+    pub(super) rotated: Option<String>,
+}
+
+/// When certificates are issued anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due<'a> {
+    pub(super) now: OffsetDateTime,
+    /// That long before they end.
+    pub(super) renew_before: Duration,
+    /// Once for each such demand.
+    pub(super) rotate: Option<&'a str>,
 }
 
 impl Wanted {
@@ -56,12 +69,13 @@ impl Wanted {
         self.names.join(",")
     }
 
-    /// Whether the certificate must be issued (anew) at this time.
-    pub(super) fn is_due(&self, held: &Held, now: OffsetDateTime, renew_before: Duration) -> bool {
+    /// Whether the certificate must be issued (anew).
+    pub(super) fn is_due(&self, held: &Held, due: Due<'_>) -> bool {
         let ends = held.not_after.as_deref();
         let ends = ends.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-        ends.is_none_or(|ends| ends - renew_before <= now)
+        ends.is_none_or(|ends| ends - due.renew_before <= due.now)
             || held.names.as_deref() != Some(&self.joined())
+            || due.rotate.is_some() && due.rotate != held.rotated.as_deref()
     }
 }
 
@@ -195,7 +209,11 @@ mod tests {
 
     #[test]
     fn a_certificate_is_due_before_its_end_and_when_its_names_are_others() {
-        let now = OffsetDateTime::UNIX_EPOCH;
+        let due = Due {
+            now: OffsetDateTime::UNIX_EPOCH,
+            renew_before: Duration::from_secs(3_600),
+            rotate: None,
+        };
         let wanted = Wanted {
             role: "worker",
             names: vec!["a".to_owned(), "b".to_owned()],
@@ -203,12 +221,24 @@ mod tests {
         let held = |not_after: &str, names: &str| Held {
             not_after: Some(not_after.to_owned()),
             names: Some(names.to_owned()),
+            rotated: None,
         };
-        let hour = Duration::from_secs(3_600);
-        assert!(wanted.is_due(&Held::default(), now, hour));
-        assert!(wanted.is_due(&held("1970-01-01T00:59:00Z", "a,b"), now, hour));
-        assert!(!wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), now, hour));
-        assert!(wanted.is_due(&held("1970-01-01T01:01:00Z", "a"), now, hour));
-        assert!(wanted.is_due(&held("tomorrow", "a,b"), now, hour));
+        assert!(wanted.is_due(&Held::default(), due));
+        assert!(wanted.is_due(&held("1970-01-01T00:59:00Z", "a,b"), due));
+        assert!(!wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), due));
+        assert!(wanted.is_due(&held("1970-01-01T01:01:00Z", "a"), due));
+        assert!(wanted.is_due(&held("tomorrow", "a,b"), due));
+        let rotated = |demand: &str| Held {
+            rotated: Some(demand.to_owned()),
+            ..held("1970-01-01T01:01:00Z", "a,b")
+        };
+        assert!(!wanted.is_due(&rotated("first"), due));
+        let due = Due {
+            rotate: Some("second"),
+            ..due
+        };
+        assert!(wanted.is_due(&rotated("first"), due));
+        assert!(wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), due));
+        assert!(!wanted.is_due(&rotated("second"), due));
     }
 }

@@ -1,5 +1,6 @@
 //! The Secrets of a cluster: its authority, the certificates of its roles, its API keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -8,9 +9,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Error;
-use super::certificates::{self, Held, Pair};
+use super::certificates::{self, Due, Held, Pair};
 use super::cluster_api::ClusterApi;
-use super::names::{CERTIFICATE_NAMES, NOT_AFTER};
+use super::names::{CERTIFICATE_NAMES, NOT_AFTER, ROTATED};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::entropy::Entropy;
@@ -36,23 +37,34 @@ impl Maker {
         api: &ClusterApi,
         spec: &VectorClusterSpec,
         owner: &Value,
+        rotate: Option<&str>,
     ) -> Result<Vec<(String, String)>, Error> {
         let authority = self.authority(api, owner).await?;
         let life = certificates::duration(&spec.tls.duration)?;
-        let renew_before = certificates::duration(&spec.tls.renew_before)?;
+        let due = Due {
+            now: self.now(),
+            renew_before: certificates::duration(&spec.tls.renew_before)?,
+            rotate,
+        };
         let mut ends = Vec::new();
         for wanted in certificates::wanted(&api.subject, spec) {
             let name = api.subject.certificate_of(wanted.role);
             let held = held(api.secret(&name).await?.as_ref());
-            if !wanted.is_due(&held, self.now(), renew_before) {
+            if !wanted.is_due(&held, due) {
                 ends.push((name, held.not_after.unwrap_or_default()));
                 continue;
             }
             let now = self.now();
             let (pair, end) = certificates::issue(&api.subject, &authority, &wanted, now, life)?;
             let mut object = secret(api, &name, owner);
-            let annotations = json!({NOT_AFTER: end, CERTIFICATE_NAMES: wanted.joined()});
-            put(&mut object, "/metadata", "annotations", annotations);
+            let mut annotations = BTreeMap::from([
+                (NOT_AFTER, end.clone()),
+                (CERTIFICATE_NAMES, wanted.joined()),
+            ]);
+            if let Some(met) = rotate.map(str::to_owned).or(held.rotated) {
+                annotations.insert(ROTATED, met);
+            }
+            put(&mut object, "/metadata", "annotations", json!(annotations));
             let data = json!({
                 CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
                 AUTHORITY_FILE: authority.certificate,
@@ -109,19 +121,24 @@ impl Maker {
 
     /// The operator as one of the processes of a cluster.
     pub(super) async fn peers(&self, api: &ClusterApi) -> Result<Peers, Error> {
+        let subject = &api.subject;
+        let credentials = Self::own(api).await?;
+        Ok(Peers::new(credentials, &subject.name, &subject.namespace))
+    }
+
+    /// The operator's own certificate of a cluster.
+    pub(super) async fn own(api: &ClusterApi) -> Result<Credentials, Error> {
         let name = api.subject.certificate_of("operator");
         let found = api.secret(&name).await?;
         let found = found.ok_or(Error::Incomplete {
             object: name,
             field: "data",
         })?;
-        let credentials = Credentials::from_pem(
+        Ok(Credentials::from_pem(
             text(&found, CERTIFICATE_FILE)?.as_bytes(),
             text(&found, KEY_FILE)?.as_bytes(),
             text(&found, AUTHORITY_FILE)?.as_bytes(),
-        )?;
-        let subject = &api.subject;
-        Ok(Peers::new(credentials, &subject.name, &subject.namespace))
+        )?)
     }
 }
 
@@ -130,6 +147,7 @@ fn held(secret: Option<&Secret>) -> Held {
     Held {
         not_after: annotation(NOT_AFTER),
         names: annotation(CERTIFICATE_NAMES),
+        rotated: annotation(ROTATED),
     }
 }
 

@@ -22,6 +22,9 @@ pub enum Error {
     /// A master did not answer.
     #[error(transparent)]
     Master(#[from] crate::rpc::Error),
+    /// A member of etcd did not do what it was asked.
+    #[error(transparent)]
+    Etcd(#[from] crate::coordination::Error),
     /// An object that a server should have filled in lacks something.
     #[error("{object} has no {field}")]
     Incomplete {
@@ -52,6 +55,7 @@ impl Fault for Error {
             Self::Certificate(_) | Self::Incomplete { .. } => Kind::Internal,
             Self::Security(error) => error.kind(),
             Self::Master(error) => error.kind(),
+            Self::Etcd(error) => error.kind(),
             Self::Foreign { .. } => Kind::Conflict,
             Self::Time(_) => Kind::InvalidInput,
         }
@@ -64,6 +68,7 @@ impl Fault for Error {
             Self::Certificate(_) => "operator.certificate",
             Self::Security(error) => error.code(),
             Self::Master(error) => error.code(),
+            Self::Etcd(error) => error.code(),
             Self::Incomplete { .. } => "operator.incomplete",
             Self::Foreign { .. } => "operator.foreign_volume",
             Self::Time(_) => "operator.time",

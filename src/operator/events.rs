@@ -8,7 +8,7 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use super::cluster_api::within;
-use crate::crd::v1alpha1::{Operation, VectorCluster, VectorClusterStatus};
+use crate::crd::v1alpha1::{Operation, VectorClusterStatus};
 use crate::fault::chain;
 
 /// Characters of a note that an API server takes, with room to spare.
@@ -217,7 +217,10 @@ fn of_workers(before: &VectorClusterStatus, after: &VectorClusterStatus, all: &m
 }
 
 /// Sends events; one that cannot be sent is logged and no more.
-pub(super) async fn send(recorder: &Recorder, cluster: &VectorCluster, all: &[Told]) {
+pub(super) async fn send<K>(recorder: &Recorder, about: &K, all: &[Told])
+where
+    K: Resource<DynamicType = ()>,
+{
     for one in all {
         let mut note = one.note.clone();
         note.truncate(note.floor_char_boundary(NOTE_MAX));
@@ -233,7 +236,7 @@ pub(super) async fn send(recorder: &Recorder, cluster: &VectorCluster, all: &[To
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let reference = cluster.object_ref(&());
+        let reference = about.object_ref(&());
         let sent = within(recorder.publish(&event, &reference)).await;
         if let Err(error) = sent {
             tracing::warn!(error = chain(&error), "an event was not taken");

@@ -15,6 +15,8 @@ use crate::topology::Role;
 
 /// How long a master has to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the leader has for one change of collections: its own limit and a little more.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// The masters of one cluster that are ready.
 pub(super) struct Masters {
@@ -43,6 +45,31 @@ impl Masters {
     where
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
+        self.ask_within(TIMEOUT, only, call).await
+    }
+
+    /// Has the leader change its collections. An answer that is lost leaves open whether it did: who asks
+    /// looks again.
+    pub(super) async fn change<F>(
+        &self,
+        leader: &str,
+        call: impl Fn(AdminClient) -> F + Send,
+    ) -> Result<proto::ChangeResponse, Error>
+    where
+        F: Future<Output = Result<Response<proto::ChangeResponse>, Status>> + Send,
+    {
+        self.ask_within(CHANGE_TIMEOUT, Some(leader), call).await
+    }
+
+    async fn ask_within<T, F>(
+        &self,
+        timeout: Duration,
+        only: Option<&str>,
+        call: impl Fn(AdminClient) -> F + Send,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>> + Send,
+    {
         let mut last = rpc::Error::new(
             Kind::Unavailable,
             "operator.no_master",
@@ -54,7 +81,7 @@ impl Masters {
                 .channels
                 .to(Peer::Master, &format!("{address}:{RPC_PORT}"))?;
             let client = admin_client(channel);
-            last = match tokio::time::timeout(TIMEOUT, call(client)).await {
+            last = match tokio::time::timeout(timeout, call(client)).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => rpc::from_status(&status, false),
                 Err(_elapsed) => {
@@ -104,5 +131,12 @@ impl Masters {
 pub(super) fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(TIMEOUT);
+    request
+}
+
+/// The same for a change of collections.
+pub(super) fn change_request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CHANGE_TIMEOUT);
     request
 }

@@ -39,6 +39,10 @@ pub(super) const SKIP_GATES: &str = "vectorsphere.io/skip-gates";
 pub(super) const FORCE_DELETE: &str = "vectorsphere.io/force-delete";
 /// What holds a VectorCluster until its volumes are as its policy wants them.
 pub(super) const FINALIZER: &str = "vectorsphere.io/cluster";
+/// On a VectorCluster: issue every certificate anew, once, when this time changes.
+pub(super) const ROTATE: &str = "vectorsphere.io/rotate-certificates";
+/// On a Secret: the time for which its certificate was issued anew.
+pub(super) const ROTATED: &str = "vectorsphere.io/rotated";
 /// The names in the certificate of a Secret.
 pub(super) const CERTIFICATE_NAMES: &str = "vectorsphere.io/names";
 

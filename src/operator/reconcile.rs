@@ -21,7 +21,9 @@ use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
 use super::events;
 use super::masters::Masters;
-use super::names::{ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, Subject};
+use super::names::{
+    ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, Subject,
+};
 use super::observe::Seen;
 use super::render::{Images, Render};
 use super::revisions::{self, Choice, Kept, Restarts};
@@ -196,7 +198,10 @@ impl Round<'_> {
     ) {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
-        let issued = maker.certificates(&self.api, spec, &self.owner).await;
+        let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
+        let issued = maker
+            .certificates(&self.api, spec, &self.owner, rotate)
+            .await;
         done.certificates = done.outcome.keep("certificates", issued);
         let keys = maker.keys(&self.api, spec, &self.owner).await;
         done.outcome.keep("keys", keys);
@@ -241,7 +246,7 @@ impl Round<'_> {
     }
 }
 
-fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
+pub(super) fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
     let lacks = |field| Error::Incomplete {
         object: cluster.name_any(),
         field,

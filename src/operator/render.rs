@@ -14,6 +14,7 @@ use super::revisions::{Restarts, Template, restart};
 use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::topology::{Component, Role};
 
+pub(super) use etcd::CLIENT_PORT as ETCD_PORT;
 pub(super) use pods::{gateway, master, worker};
 
 /// Where HTTP is answered: the API at a gateway, probes everywhere.

@@ -116,9 +116,10 @@ impl<'a> Situation<'a> {
 
     /// Workers with a shard that is not served.
     pub(super) fn troubled(&self) -> BTreeSet<String> {
+        // One that is opening answers when it is asked first.
         let serves = |shard: &&proto::ShardState| {
             let report = shard.report.as_ref();
-            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed"))
+            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed" | "opening"))
         };
         let troubled = self.shards().filter(|shard| !serves(shard));
         troubled.map(|shard| shard.worker.clone()).collect()

@@ -90,9 +90,10 @@ impl<'a> Facts<'a> {
                 .iter()
                 .flat_map(|collection| &collection.shards)
         };
+        // One that is opening answers when it is asked first.
         let serves = |shard: &&proto::ShardState| {
             let report = shard.report.as_ref();
-            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed"))
+            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed" | "opening"))
         };
         let (total, serving) = (shards().count(), shards().filter(serves).count());
         Some(ShardStatus {

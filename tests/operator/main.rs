@@ -20,5 +20,6 @@ mod definitions;
 mod kubernetes;
 mod lifecycle;
 mod living;
+mod objects;
 mod others;
 mod serving;

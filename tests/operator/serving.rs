@@ -11,7 +11,7 @@ use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::kubernetes::Kubernetes;
 
-const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
+pub(crate) const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
 const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
 /// How long a cluster may take on a machine that others use too. What it takes is printed.
 const READY: &str = "--timeout=240s";
@@ -83,15 +83,15 @@ impl Tunnel {
 }
 
 /// One cluster in its namespace.
-struct Small<'a> {
-    kubernetes: &'a Kubernetes,
-    namespace: &'a str,
-    folder: tempfile::TempDir,
+pub(crate) struct Small<'a> {
+    pub(crate) kubernetes: &'a Kubernetes,
+    pub(crate) namespace: &'a str,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Small<'_> {
     /// Waits for a condition of the cluster.
-    fn wait(&self, what: &str) {
+    pub(crate) fn wait(&self, what: &str) {
         let until = format!("--for={what}");
         let arguments = [
             "wait",
@@ -149,15 +149,21 @@ impl Small<'_> {
 
     /// Runs the application; the ids that it found, and how many points it counted.
     fn application(&self, write: bool) -> Value {
+        self.python(APPLICATION, if write { "write" } else { "read" })
+    }
+
+    /// Runs a program of the official client with where it connects, the key, the authority and one
+    /// argument; what it printed.
+    pub(crate) fn python(&self, program: &str, argument: &str) -> Value {
         let authority = self.folder.path().join("ca.crt");
         fs_err::write(&authority, self.secret("small-gateway-tls", "ca.crt")).unwrap();
         let tunnel = Tunnel::open(self.kubernetes, self.namespace);
         let output = Command::new(python())
-            .args(["-c", APPLICATION])
+            .args(["-c", program])
             .arg(format!("https://localhost:{}", tunnel.port))
             .arg(self.secret("small-auth", "admin"))
             .arg(&authority)
-            .arg(if write { "write" } else { "read" })
+            .arg(argument)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -248,6 +248,24 @@ impl Etcd {
         renewed.map(|_streams| ())
     }
 
+    /// Has the member in use give back the space that it does not use, in one try of at most `limit`.
+    /// It serves nothing meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`]; after one without an answer the member may still be at it.
+    pub async fn defragment(&self, limit: Duration) -> Result<(), Error> {
+        let call = Call {
+            what: "giving back unused space",
+            effect: Effect::Repeatable,
+        };
+        let done = self
+            .try_once(call, limit, &|mut member| async move {
+                member.maintenance.defragment().await
+            })
+            .await;
+        done.map(|_answer| ())
+    }
+
     /// Makes a call, as often as it may be made and needs to be.
     async fn call<T, F, W>(&self, call: Call, run: F) -> Result<T, Error>
     where

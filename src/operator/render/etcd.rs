@@ -9,7 +9,7 @@ use crate::operator::names::MEMBERS;
 use crate::operator::revisions::Template;
 use crate::topology::Role;
 
-pub(super) const CLIENT_PORT: u16 = 2379;
+pub(in crate::operator) const CLIENT_PORT: u16 = 2379;
 pub(super) const PEER_PORT: u16 = 2380;
 const METRICS_PORT: u16 = 2381;
 /// Bytes that a member may hold before it refuses writes.
