@@ -20,6 +20,7 @@ use super::act::{self, Act, Outcome};
 use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
 use super::events;
+use super::instruments::Instruments;
 use super::masters::Masters;
 use super::names::{ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, Subject};
 use super::observe::Seen;
@@ -41,6 +42,7 @@ pub(super) struct Context {
     pub(super) images: Images,
     pub(super) maker: Maker,
     pub(super) recorder: Recorder,
+    pub(super) instruments: Instruments,
 }
 
 /// What one round is about.
