@@ -13,10 +13,12 @@
 mod behaviour;
 mod bounds;
 mod cases;
+mod charts;
 mod cluster;
 mod collection;
 mod columns;
 mod definitions;
 mod kubernetes;
+mod operator_process;
 mod others;
 mod serving;

@@ -10,9 +10,10 @@ use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::kubernetes::Kubernetes;
+use crate::{definitions, operator_process};
 
-const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
-const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
+pub(crate) const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
+pub(crate) const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
 /// How long a cluster may take on a machine that others use too. What it takes is printed.
 const READY: &str = "--timeout=240s";
 
@@ -83,15 +84,24 @@ impl Tunnel {
 }
 
 /// One cluster in its namespace.
-struct Small<'a> {
+pub(crate) struct Small<'a> {
     kubernetes: &'a Kubernetes,
     namespace: &'a str,
     folder: tempfile::TempDir,
 }
 
-impl Small<'_> {
+impl<'a> Small<'a> {
+    /// The sample, in this namespace.
+    pub(crate) fn new(kubernetes: &'a Kubernetes, namespace: &'a str) -> Self {
+        Self {
+            kubernetes,
+            namespace,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
     /// Waits for a condition of the cluster.
-    fn wait(&self, what: &str) {
+    pub(crate) fn wait(&self, what: &str) {
         let until = format!("--for={what}");
         let arguments = [
             "wait",
@@ -117,7 +127,7 @@ impl Small<'_> {
     }
 
     /// Kills the worker's pod at once; how long it took until another was ready in its place.
-    fn kill_worker(&self) -> Duration {
+    pub(crate) fn kill_worker(&self) -> Duration {
         let before = self.kubernetes.get(self.namespace, "pod", "small-worker-0");
         let place = ["pod", "small-worker-0", "-n", self.namespace];
         let kill = [&["delete", "--grace-period=0", "--force"][..], &place].concat();
@@ -181,15 +191,13 @@ fn python() -> PathBuf {
 }
 
 /// The definitions and the operator, running; made once for all tests.
-fn install(kubernetes: &Kubernetes) {
+pub(crate) fn install(kubernetes: &Kubernetes) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| install_now(kubernetes));
 }
 
 fn install_now(kubernetes: &Kubernetes) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", folder];
-    kubernetes.call(&arguments, "").accepted("definitions");
+    definitions::installed(kubernetes);
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     kubernetes.call(&arguments, OPERATOR).accepted("operator");
     let system = "vectorsphere-system";
@@ -224,16 +232,13 @@ fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back()
         return;
     };
     install(&kubernetes);
+    let _calm = operator_process::calm();
     let namespace = kubernetes.namespace("serving");
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     kubernetes
         .call(&["label", "namespace", &namespace.name, restricted], "")
         .accepted("label");
-    let small = Small {
-        kubernetes: &kubernetes,
-        namespace: &namespace.name,
-        folder: tempfile::tempdir().unwrap(),
-    };
+    let small = Small::new(&kubernetes, &namespace.name);
     let began = SystemClock.now();
     let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
     kubernetes.call(&arguments, SMALL).accepted("apply");
@@ -263,11 +268,7 @@ fn what_is_not_built_is_refused_by_name_and_makes_nothing() {
     };
     install(&kubernetes);
     let namespace = kubernetes.namespace("unbuilt");
-    let small = Small {
-        kubernetes: &kubernetes,
-        namespace: &namespace.name,
-        folder: tempfile::tempdir().unwrap(),
-    };
+    let small = Small::new(&kubernetes, &namespace.name);
     let manifest = SMALL.replace(
         "spec:\n",
         "spec:\n  deletionPolicy: Delete\n  config: {a: b}\n",
