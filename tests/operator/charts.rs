@@ -250,9 +250,10 @@ fn sees_metrics(kubernetes: &Kubernetes, namespace: &str) {
         let name = pod["metadata"]["name"].as_str().unwrap();
         until("metrics", PATIENCE, || {
             let text = read_metrics(kubernetes, namespace, &format!("pod/{name}"))?;
-            let leads = text.contains("vectorsphere_operator_is_leader 1");
-            let tells = text.lines().any(|line| line == ready);
-            let counts = text.contains("vectorsphere_operator_reconcile_total{result=\"done\"}");
+            let says = |start: &str| text.lines().any(|line| line.starts_with(start));
+            let leads = says("vectorsphere_operator_is_leader 1");
+            let tells = says(&ready);
+            let counts = says("vectorsphere_operator_reconcile_total{result=\"done\"}");
             // Who stands by knows nothing of clusters.
             if leads == tells && leads == counts {
                 Ok(())
