@@ -219,6 +219,9 @@ impl Round<'_> {
 
     /// Writes the status and sends the events; whether all is as it should be.
     async fn say(&self, situation: &Situation<'_>, done: &Done<'_>) -> Result<bool, Error> {
+        for code in &done.outcome.codes {
+            self.context.instruments.count_error(code);
+        }
         let after = status::status(&Facts {
             situation,
             not_built: &self.not_built,

@@ -49,11 +49,10 @@ const CARRIED_OUT: &[&str] = &[
     "spec.updates.progressDeadlineSeconds",
     "spec.updates.rollbackOnFailure",
     "spec.deletionPolicy",
+    // By the ValidatingAdmissionPolicy that is installed with the operator.
     "spec.deletionProtection",
     "spec.power",
     "spec.paused",
-    // By the ValidatingAdmissionPolicy that is installed with the operator.
-    "spec.deletionProtection",
 ];
 
 /// The fields that ask for something else, each in a sentence; empty when everything can be carried
