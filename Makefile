@@ -4,7 +4,7 @@ ARGS ?=
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: help setup build dev check test test-long test-kubernetes docs gen image-root bench bench-laptop
+.PHONY: help setup build dev check test test-long test-kubernetes docs gen manifests image-root bench bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -44,6 +44,9 @@ bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes 
 
 gen: build ## write the generated files anew
 	UPDATE_GENERATED=1 cargo test --release --test it generated
+
+manifests: ## render the charts into manifests/; HELM=PROGRAM, else that of the test Kubernetes
+	@scripts/render-manifests
 
 image-root: build ## lay out the root of the container image in target/image
 	scripts/image-root target/image

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, or stopped in order; 64 the settings or the manifest cannot be used, each
 //! fault on standard error; 1 anything else.
 
+mod check;
 mod crdgen;
 mod ctl;
 mod dev;

@@ -5,6 +5,9 @@
 //! never used twice; masters, gateways and etcd are left to Kubernetes' own controllers. The cluster's
 //! state it learns from the masters' admin service and from nowhere else.
 //!
+//! Of several operators one acts (`src/operator/leadership.rs`); all wait for their definitions
+//! (`src/operator/definitions.rs`) and answer probes (`src/operator/endpoint.rs`).
+//!
 //! What is not here yet is refused by name in the condition `SpecValid` (`src/operator/unbuilt.rs`), or
 //! listed in `docs/operator.md`.
 
@@ -12,8 +15,12 @@ mod act;
 mod certificates;
 mod cluster_api;
 mod credentials;
+mod definitions;
+mod endpoint;
 mod error;
 mod events;
+mod instruments;
+mod leadership;
 mod masters;
 mod names;
 mod objects;
@@ -45,10 +52,15 @@ use crate::fault::chain;
 use crate::tasks::Tasks;
 
 use credentials::Maker;
+use instruments::Part;
+use leadership::Leadership;
 use names::CLUSTER;
 use reconcile::Context;
 
+pub use endpoint::Endpoint;
 pub use error::Error;
+pub use instruments::Instruments;
+pub use leadership::Candidacy;
 pub use render::Images;
 
 /// Who reports events.
@@ -64,10 +76,14 @@ const LATER: Duration = Duration::from_secs(30);
 
 /// What the operator is made of; the command line puts it together.
 pub struct Parts {
-    /// The namespace whose clusters it carries out; absent: all.
-    pub namespace: Option<String>,
+    /// The namespaces whose clusters it carries out; none: all.
+    pub namespaces: Vec<String>,
     /// The images of a manifest that names none.
     pub images: Images,
+    /// The Lease that it has to hold; absent: it is sure to be alone.
+    pub candidacy: Option<Candidacy>,
+    /// What it says of itself.
+    pub instruments: Instruments,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where keys and names come from.
@@ -79,18 +95,35 @@ pub struct Parts {
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Parts")
-            .field("namespace", &self.namespace)
+            .field("namespaces", &self.namespaces)
             .field("images", &self.images)
+            .field("candidacy", &self.candidacy)
             .finish_non_exhaustive()
     }
 }
 
-/// Carries clusters out until the tasks stop.
+/// Waits for the definitions and for the Lease, and carries clusters out until the tasks stop.
 ///
 /// # Errors
-/// When there is no API server to ask.
+/// When there is no API server to ask, or the Lease is lost.
 pub async fn run(parts: Parts) -> Result<(), Error> {
     let client = Client::try_default().await?;
+    let (tasks, instruments) = (parts.tasks.clone(), parts.instruments.clone());
+    if !definitions::wait(&client, &instruments, &tasks).await {
+        return Ok(());
+    }
+    let Some(candidacy) = parts.candidacy.clone() else {
+        instruments.set_part(Part::Leading);
+        controllers(client, parts, tasks).await;
+        return Ok(());
+    };
+    let leadership = Leadership::new(client.clone(), candidacy, instruments);
+    let work = |working| controllers(client, parts, working);
+    leadership.while_held(&tasks, work).await
+}
+
+/// The controllers, until the tasks stop: those of one namespace after the other, or of all at once.
+async fn controllers(client: Client, parts: Parts, working: Tasks) {
     let context = Arc::new(Context {
         client: client.clone(),
         images: parts.images,
@@ -98,14 +131,25 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
             clock: parts.clock,
             entropy: parts.entropy,
         },
-        recorder: Recorder::new(client.clone(), REPORTER.into()),
+        recorder: Recorder::new(client, REPORTER.into()),
+        instruments: parts.instruments,
     });
-    let namespace = parts.namespace.as_deref();
+    let mut scopes: Vec<Option<&str>> = parts.namespaces.iter().map(|one| Some(&**one)).collect();
+    if scopes.is_empty() {
+        scopes.push(None);
+    }
+    let each = scopes
+        .into_iter()
+        .map(|scope| clusters(&context, scope, &working));
+    futures::future::join_all(each).await;
+}
+
+/// Carries out the VectorClusters of one namespace, or of all.
+async fn clusters(context: &Arc<Context>, namespace: Option<&str>, working: &Tasks) {
+    let client = &context.client;
     let ours = || watcher::Config::default().labels(CLUSTER);
-    let stopping = parts.tasks.clone();
-    let objects = objects::run(&context, namespace, &parts.tasks);
-    let clusters = Controller::new(
-        scoped::<VectorCluster>(&client, namespace),
+    let controller = Controller::new(
+        scoped::<VectorCluster>(client, namespace),
         watcher::Config::default(),
     )
     .with_config(
@@ -113,18 +157,20 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
             .debounce(DEBOUNCE)
             .concurrency(CONCURRENCY),
     )
-    .owns(scoped::<Pod>(&client, namespace), ours())
-    .owns(scoped::<StatefulSet>(&client, namespace), ours())
-    .owns(scoped::<Deployment>(&client, namespace), ours())
-    .graceful_shutdown_on(async move { stopping.stopping().await })
-    .run(reconcile, again, Arc::clone(&context))
-    .for_each(|done| async move {
-        if let Err(error) = done {
-            tracing::debug!(%error, "a round failed");
-        }
-    });
-    futures::join!(clusters, objects);
-    Ok(())
+    .owns(scoped::<Pod>(client, namespace), ours())
+    .owns(scoped::<StatefulSet>(client, namespace), ours())
+    .owns(scoped::<Deployment>(client, namespace), ours())
+    .graceful_shutdown_on(working.stopping());
+    let filling = context.instruments.fill(controller.store());
+    let running = controller
+        .run(reconcile, again, Arc::clone(context))
+        .for_each(|done| async move {
+            if let Err(error) = done {
+                tracing::debug!(%error, "a round failed");
+            }
+        });
+    let objects = objects::run(context, namespace, working);
+    futures::join!(running, filling, objects);
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -139,7 +185,8 @@ where
 }
 
 async fn reconcile(cluster: Arc<VectorCluster>, context: Arc<Context>) -> Result<Action, Error> {
-    let settled = reconcile::round(&cluster, &context).await?;
+    let round = reconcile::round(&cluster, &context);
+    let settled = context.instruments.round(round).await?;
     Ok(Action::requeue(if settled { LATER } else { SOON }))
 }
 

@@ -25,7 +25,7 @@ pub use dev::{DataDir, Dev, DevArgs};
 pub use gateway::{Gateway, GatewayArgs, Routing};
 pub use logging::{LogFormat, Logging, LoggingArgs};
 pub use master::{Master, MasterArgs};
-pub use operator::{Operator, OperatorArgs};
+pub use operator::{LeaseSettings, Operator, OperatorArgs};
 pub use process::{EndWithParent, Process, ProcessArgs, TlsFiles};
 pub use worker::{Worker, WorkerArgs};
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::check::{CheckArgs, check};
 use super::{complain, process, status};
 use crate::clock::{Clock, SystemClock};
 use crate::dev::Endpoints;
@@ -22,6 +23,8 @@ pub(super) struct CtlArgs {
 enum What {
     /// Processes, collections, shards, who leads, and what is under way.
     Status(StatusArgs),
+    /// Asks a gateway as an application does: whether it is ready and tells its collections.
+    Check(CheckArgs),
 }
 
 /// Which cluster, and in what shape.
@@ -55,8 +58,11 @@ fn host_and_port(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: CtlArgs) -> ExitCode {
-    let What::Status(args) = args.what;
-    match show(&args) {
+    let done = match args.what {
+        What::Status(args) => show(&args),
+        What::Check(args) => answered(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&chain(error.as_ref()));
@@ -82,6 +88,12 @@ fn show(args: &StatusArgs) -> anyhow::Result<()> {
     } else {
         status::text_of(&state, SystemClock.wall_ms())
     };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn answered(args: &CheckArgs) -> anyhow::Result<()> {
+    let text = process::runtime(1)?.block_on(check(args))?;
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
 }

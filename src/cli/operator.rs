@@ -8,7 +8,7 @@ use super::{process, refuse};
 use crate::clock::SystemClock;
 use crate::entropy::Entropy;
 use crate::fault::chain;
-use crate::operator::{self, Images, Parts};
+use crate::operator::{self, Candidacy, Endpoint, Images, Instruments, Parts};
 use crate::process::StopRequests;
 use crate::settings::{Operator, OperatorArgs};
 use crate::tasks::Tasks;
@@ -18,6 +18,8 @@ use crate::telemetry::start_logging;
 const THREADS: usize = 2;
 /// How long rounds that are under way may take after the first request to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long answers to probes may take then.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: OperatorArgs) -> ExitCode {
     let settings = match args.check() {
@@ -39,28 +41,44 @@ pub(super) fn run(args: OperatorArgs) -> ExitCode {
 
 async fn work(settings: Operator) -> anyhow::Result<()> {
     let mut stop = StopRequests::of_signals()?;
-    let tasks = Tasks::new();
+    let (clock, entropy) = (SystemClock::shared(), Arc::new(Entropy::from_system()));
+    let instruments = Instruments::new(Arc::clone(&clock));
+    let (tasks, serving) = (Tasks::new(), Tasks::new());
+    let endpoint = Endpoint {
+        api_key_file: settings.api_key_file,
+        tls: settings.tls,
+    };
+    let listener = process::bind(settings.listen).await?;
+    let address = endpoint.serve(listener, &instruments, &entropy, &serving)?;
+    tracing::info!(%address, "bound");
     let running = operator::run(Parts {
-        namespace: settings.namespace,
+        namespaces: settings.namespaces,
         images: Images {
             repository: settings.image_repository,
             etcd: settings.etcd_image,
         },
-        clock: SystemClock::shared(),
-        entropy: Arc::new(Entropy::from_system()),
+        candidacy: settings.lease.map(|lease| Candidacy {
+            namespace: lease.namespace,
+            name: lease.name,
+        }),
+        instruments,
+        clock,
+        entropy,
         tasks: tasks.clone(),
     });
     let mut running = std::pin::pin!(running);
-    tokio::select! {
-        ended = running.as_mut() => return Ok(ended?),
-        _ = stop.next() => tracing::info!("stopping"),
-    }
-    tasks.stop();
-    tokio::select! {
-        ended = tokio::time::timeout(STOP_TIMEOUT, running) => match ended {
-            Ok(ended) => Ok(ended?),
-            Err(_elapsed) => Ok(()),
+    let ended = tokio::select! {
+        ended = running.as_mut() => ended,
+        _ = stop.next() => {
+            tracing::info!("stopping");
+            tasks.stop();
+            tokio::select! {
+                ended = tokio::time::timeout(STOP_TIMEOUT, running) => ended.unwrap_or(Ok(())),
+                _ = stop.next() => Ok(()),
+            }
         },
-        _ = stop.next() => Ok(()),
-    }
+    };
+    serving.stop();
+    serving.join(JOIN_TIMEOUT).await;
+    Ok(ended?)
 }

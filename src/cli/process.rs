@@ -169,7 +169,7 @@ fn found_at(settings: &Process, bound: SocketAddr) -> String {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .map_err(|error| anyhow::Error::new(error).context(format!("listen on {address}")))

@@ -166,7 +166,7 @@ mod tests {
                 },
                 Line::Master(args) => args.check().unwrap().process,
                 Line::Worker(args) => args.check().unwrap().process,
-                other @ Line::Dev(_) => panic!("{other:?}"),
+                other @ (Line::Dev(_) | Line::Operator(_)) => panic!("{other:?}"),
             };
             assert_eq!(process.name, component.name);
             assert_eq!(process.data_dir, Path::new("/data").join(&component.name));

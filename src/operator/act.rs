@@ -28,6 +28,8 @@ use crate::topology::{Component, Role, is_smaller};
 pub(super) struct Outcome {
     /// Code and message of each step that failed.
     pub(super) errors: Vec<(String, String)>,
+    /// The same codes, to be counted.
+    pub(super) codes: Vec<&'static str>,
     /// What is worth an event.
     pub(super) told: Vec<Told>,
 }
@@ -40,6 +42,7 @@ impl Outcome {
             Err(error) => {
                 let (code, error) = (error.code(), chain(&error));
                 tracing::warn!(step, code, error, "a step failed");
+                self.codes.push(code);
                 self.errors
                     .push((code.to_owned(), format!("{step}: {error}")));
                 None

@@ -41,9 +41,38 @@ pub enum Error {
         /// The UID in its labels.
         uid: String,
     },
+    /// The listener of probes and metrics.
+    #[error("answer probes")]
+    Listen(#[source] std::io::Error),
+    /// Another operator may lead.
+    #[error("the lease is lost: {why}")]
+    LeaseLost {
+        /// How.
+        why: String,
+    },
     /// A time in the manifest cannot be used.
     #[error("{0:?} is no time such as 2160h")]
     Time(String),
+}
+
+impl Error {
+    fn status(&self) -> Option<&kube::core::Status> {
+        let Self::Kubernetes(kube::Error::Api(status)) = self else {
+            return None;
+        };
+        Some(status)
+    }
+
+    /// Whether the object that was written is another by now, or there already.
+    pub(super) fn is_conflict(&self) -> bool {
+        let status = self.status();
+        status.is_some_and(|status| status.is_conflict() || status.is_already_exists())
+    }
+
+    /// Whether what was asked for is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
 }
 
 impl Fault for Error {
@@ -52,11 +81,11 @@ impl Fault for Error {
             Self::Kubernetes(kube::Error::Api(status)) if status.is_conflict() => Kind::Conflict,
             Self::Kubernetes(_) => Kind::Unavailable,
             Self::Deadline(_) => Kind::Timeout,
-            Self::Certificate(_) | Self::Incomplete { .. } => Kind::Internal,
+            Self::Certificate(_) | Self::Incomplete { .. } | Self::Listen(_) => Kind::Internal,
             Self::Security(error) => error.kind(),
             Self::Master(error) => error.kind(),
             Self::Etcd(error) => error.kind(),
-            Self::Foreign { .. } => Kind::Conflict,
+            Self::Foreign { .. } | Self::LeaseLost { .. } => Kind::Conflict,
             Self::Time(_) => Kind::InvalidInput,
         }
     }
@@ -71,6 +100,8 @@ impl Fault for Error {
             Self::Etcd(error) => error.code(),
             Self::Incomplete { .. } => "operator.incomplete",
             Self::Foreign { .. } => "operator.foreign_volume",
+            Self::Listen(_) => "operator.listen",
+            Self::LeaseLost { .. } => "operator.lease_lost",
             Self::Time(_) => "operator.time",
         }
     }

@@ -20,6 +20,7 @@ use super::act::{self, Act, Outcome};
 use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
 use super::events;
+use super::instruments::Instruments;
 use super::masters::Masters;
 use super::names::{
     ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, Subject,
@@ -43,6 +44,7 @@ pub(super) struct Context {
     pub(super) images: Images,
     pub(super) maker: Maker,
     pub(super) recorder: Recorder,
+    pub(super) instruments: Instruments,
 }
 
 /// What one round is about.
@@ -222,6 +224,9 @@ impl Round<'_> {
 
     /// Writes the status and sends the events; whether all is as it should be.
     async fn say(&self, situation: &Situation<'_>, done: &Done<'_>) -> Result<bool, Error> {
+        for code in &done.outcome.codes {
+            self.context.instruments.count_error(code);
+        }
         let after = status::status(&Facts {
             situation,
             not_built: &self.not_built,

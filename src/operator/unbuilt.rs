@@ -49,6 +49,7 @@ const CARRIED_OUT: &[&str] = &[
     "spec.updates.progressDeadlineSeconds",
     "spec.updates.rollbackOnFailure",
     "spec.deletionPolicy",
+    // By the ValidatingAdmissionPolicy that is installed with the operator.
     "spec.deletionProtection",
     "spec.power",
     "spec.paused",

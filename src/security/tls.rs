@@ -58,6 +58,26 @@ impl Handle {
         Ok(handle)
     }
 
+    /// A certificate chain and its private key that lie in no file, PEM. They stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn from_pem(certificates: &str, key: &str) -> Result<Self, Error> {
+        let nowhere = Files {
+            certificates: PathBuf::from("memory"),
+            key: PathBuf::from("memory"),
+        };
+        let config = nowhere.config(certificates.as_bytes(), key.as_bytes())?;
+        Ok(Self {
+            files: None,
+            current: Arc::new(ArcSwapOption::from_pointee(Loaded {
+                certificates: certificates.into(),
+                key: key.into(),
+                config: Arc::new(config),
+            })),
+        })
+    }
+
     /// Reads the files again; true when something had changed. The next connection takes it.
     ///
     /// # Errors
@@ -83,8 +103,8 @@ impl Handle {
     }
 
     /// Whether connections are in plain text.
-    pub const fn is_plain(&self) -> bool {
-        self.files.is_none()
+    pub fn is_plain(&self) -> bool {
+        self.current.load().is_none()
     }
 
     /// What accepts the next connection; `None` for plain text.

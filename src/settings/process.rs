@@ -201,30 +201,34 @@ impl Exposure {
         let listen = faults.keep("--listen", check::address(&listen));
         let api_key_file = check::path(self.api_key_file);
         let files = (check::path(self.tls_cert), check::path(self.tls_key));
-        let half = match &files {
-            (Some(_), None) => Some(("--tls-key", "is needed with --tls-cert")),
-            (None, Some(_)) => Some(("--tls-cert", "is needed with --tls-key")),
-            (Some(_), Some(_)) | (None, None) => None,
-        };
-        if let Some((setting, problem)) = half {
-            faults.add(setting, problem);
-        }
-        let tls = match files {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-            _ => None,
-        };
+        let is_half = files.0.is_some() != files.1.is_some();
+        let tls = tls_files(files, faults);
         let listen = listen?;
         if !listen.ip().to_canonical().is_loopback() {
             let reachable = format!("is needed: others than this machine can reach {listen}");
             if api_key_file.is_none() {
                 faults.add("--api-key-file", reachable.clone());
             }
-            if tls.is_none() && half.is_none() {
+            if tls.is_none() && !is_half {
                 faults.add("--tls-cert", reachable);
             }
         }
         Some((listen, api_key_file, tls))
     }
+}
+
+/// A certificate and its key: both or neither.
+pub(super) fn tls_files(
+    files: (Option<PathBuf>, Option<PathBuf>),
+    faults: &mut Faults,
+) -> Option<TlsFiles> {
+    match files {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
+        (Some(_), None) => faults.add("--tls-key", "is needed with --tls-cert"),
+        (None, Some(_)) => faults.add("--tls-cert", "is needed with --tls-key"),
+        (None, None) => {},
+    }
+    None
 }
 
 /// What lets others than this machine reach a process.

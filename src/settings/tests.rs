@@ -13,6 +13,7 @@ pub(crate) enum Line {
     Master(MasterArgs),
     Worker(WorkerArgs),
     Dev(DevArgs),
+    Operator(OperatorArgs),
 }
 
 impl Line {
@@ -41,6 +42,14 @@ fn dev(text: &str) -> Result<Dev, Error> {
         panic!("not dev");
     };
     args.check(Some("/home/zoe".as_ref()))
+}
+
+fn operator(text: &str) -> Result<Operator, Error> {
+    let images = "--image-repository=vectorsphere --etcd-image=etcd:3";
+    let Line::Operator(args) = line(&format!("operator {images} {text}")) else {
+        panic!("not the operator");
+    };
+    args.check()
 }
 
 fn faults<T: std::fmt::Debug>(checked: Result<T, Error>) -> Vec<String> {
@@ -237,4 +246,36 @@ fn a_misspelled_variable_is_refused_and_kubernetes_own_are_not() {
     let faults = unknown_variables(environment.into_iter(), &known);
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].to_string(), "VECTORSPHERE_ETDC: is not a setting");
+}
+
+#[test]
+fn an_operator_needs_a_lease_unless_it_is_told_otherwise() {
+    let alone = operator("--lease=off").unwrap();
+    assert_eq!((alone.lease, alone.namespaces.len()), (None, 0));
+    assert_eq!(alone.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((alone.api_key_file, alone.tls), (None, None));
+    let one = operator("--lease-namespace system --name operator-0 --namespace b,a,b").unwrap();
+    let lease = LeaseSettings {
+        namespace: "system".to_owned(),
+        name: "operator-0".to_owned(),
+    };
+    assert_eq!(one.lease, Some(lease));
+    assert_eq!(one.namespaces, ["a", "b"]);
+    let found = faults(operator("--namespace a,,b --listen here --tls-key k"));
+    let named: Vec<_> = found
+        .iter()
+        .map(|fault| fault.split(':').next().unwrap())
+        .collect();
+    let expected = [
+        "--namespace",
+        "--lease-namespace",
+        "--name",
+        "--listen",
+        "--tls-cert",
+    ];
+    assert_eq!(named, expected);
+    assert_eq!(faults(operator("--lease maybe")).len(), 1);
+    let many: Vec<_> = (0..65).map(|n| format!("n{n}")).collect();
+    let many = format!("--lease off --namespace {}", many.join(","));
+    assert_eq!(faults(operator(&many)).len(), 1);
 }

@@ -66,11 +66,21 @@ pub enum Count {
     CoordinationSessionsLost,
     /// Records of etcd that did not parse.
     CoordinationRecordsUnreadable,
+    /// Rounds of the operator.
+    OperatorReconciles {
+        /// How each ended.
+        result: Outcome,
+    },
+    /// Errors that the operator's rounds met.
+    OperatorErrors {
+        /// The code of the error.
+        code: &'static str,
+    },
 }
 
 impl Count {
     /// One of each, for what must know them all.
-    pub(super) const EACH: [Self; 6] = [
+    pub(super) const EACH: [Self; 8] = [
         Self::GatewayRequests {
             operation: "",
             outcome: Outcome::Done,
@@ -85,6 +95,10 @@ impl Count {
         },
         Self::CoordinationSessionsLost,
         Self::CoordinationRecordsUnreadable,
+        Self::OperatorReconciles {
+            result: Outcome::Done,
+        },
+        Self::OperatorErrors { code: "" },
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -113,6 +127,14 @@ impl Count {
                 "vectorsphere_coordination_records_unreadable",
                 "Records of etcd that did not parse, each time they were met",
             ),
+            Self::OperatorReconciles { .. } => description(
+                "vectorsphere_operator_reconcile",
+                "Rounds of the operator, by result",
+            ),
+            Self::OperatorErrors { .. } => description(
+                "vectorsphere_operator_errors",
+                "Errors that the operator's rounds met, by code",
+            ),
         }
     }
 
@@ -123,6 +145,8 @@ impl Count {
                 vec![("operation", operation), ("outcome", outcome.as_str())]
             },
             Self::WorkerIndexBuilds { outcome } => vec![("outcome", outcome.as_str())],
+            Self::OperatorReconciles { result } => vec![("result", result.as_str())],
+            Self::OperatorErrors { code } => vec![("code", code)],
             Self::WorkerPointsWritten
             | Self::CoordinationSessionsLost
             | Self::CoordinationRecordsUnreadable => Vec::new(),
@@ -149,10 +173,12 @@ pub enum Level {
     MasterTerm,
     /// Mirrors of etcd that may be behind it.
     CoordinationMirrorsStale,
+    /// 1 while this operator leads.
+    OperatorIsLeader,
 }
 
 impl Level {
-    pub(super) const EACH: [Self; 8] = [
+    pub(super) const EACH: [Self; 9] = [
         Self::ProcessReady,
         Self::WorkerShards,
         Self::WorkerShardsOpen,
@@ -161,6 +187,7 @@ impl Level {
         Self::WorkerShardsOrphan,
         Self::MasterTerm,
         Self::CoordinationMirrorsStale,
+        Self::OperatorIsLeader,
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -192,6 +219,10 @@ impl Level {
                 "vectorsphere_coordination_mirrors_stale",
                 "Mirrors of etcd that may be behind it",
             ),
+            Self::OperatorIsLeader => description(
+                "vectorsphere_operator_is_leader",
+                "1 while this operator leads",
+            ),
             Self::MasterTerm => description(
                 "vectorsphere_master_term",
                 "The term in which this master leads, 0 while it does not",
@@ -214,14 +245,17 @@ pub enum Timing {
     WorkerWrite,
     /// An index build.
     WorkerIndexBuild,
+    /// A round of the operator for one cluster.
+    OperatorReconcile,
 }
 
 impl Timing {
-    pub(super) const EACH: [Self; 4] = [
+    pub(super) const EACH: [Self; 5] = [
         Self::GatewayRequest { operation: "" },
         Self::WorkerSearch,
         Self::WorkerWrite,
         Self::WorkerIndexBuild,
+        Self::OperatorReconcile,
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -241,13 +275,20 @@ impl Timing {
             Self::WorkerIndexBuild => {
                 description("vectorsphere_worker_index_build", "Time of an index build")
             },
+            Self::OperatorReconcile => description(
+                "vectorsphere_operator_reconcile",
+                "Time of a round of the operator for one cluster",
+            ),
         }
     }
 
     pub(super) fn labels(self) -> Labels {
         match self {
             Self::GatewayRequest { operation } => vec![("operation", operation)],
-            Self::WorkerSearch | Self::WorkerWrite | Self::WorkerIndexBuild => Vec::new(),
+            Self::WorkerSearch
+            | Self::WorkerWrite
+            | Self::WorkerIndexBuild
+            | Self::OperatorReconcile => Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram;
@@ -47,7 +48,21 @@ struct Inner {
 impl Metrics {
     /// Nothing is counted yet. `role` is a label of what every process says of itself.
     pub fn new(role: &'static str, clock: Arc<dyn Clock>) -> Self {
+        Self::over(Registry::default(), role, clock)
+    }
+
+    /// The same, with what a collector tells when somebody asks.
+    pub fn with_collector(
+        role: &'static str,
+        clock: Arc<dyn Clock>,
+        collector: Box<dyn Collector>,
+    ) -> Self {
         let mut registry = Registry::default();
+        registry.register_collector(collector);
+        Self::over(registry, role, clock)
+    }
+
+    fn over(mut registry: Registry, role: &'static str, clock: Arc<dyn Clock>) -> Self {
         let mut counts = HashMap::new();
         for count in Count::EACH {
             let (what, family) = (count.describe(), Family::default());
@@ -175,12 +190,11 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_own_name_of_the_house() {
-        let mut names: Vec<_> = Count::EACH
-            .map(|count| count.describe().name)
-            .into_iter()
-            .chain(Level::EACH.map(|level| level.describe().name))
-            .chain(Timing::EACH.map(|timing| timing.describe().name))
-            .collect();
+        // A count and a timing of one name differ in what is put after it.
+        let timings = Timing::EACH.map(|timing| timing.describe().name);
+        let others = Level::EACH.map(|level| level.describe().name);
+        let counts = Count::EACH.map(|count| count.describe().name);
+        let names = [&counts[..], &others, &timings].concat();
         let parts = [
             "gateway",
             "rpc",
@@ -188,6 +202,7 @@ mod tests {
             "worker",
             "coordination",
             "process",
+            "operator",
         ];
         for name in &names {
             let rest = name.strip_prefix("vectorsphere_").unwrap();
@@ -197,6 +212,10 @@ mod tests {
                 "{name}"
             );
         }
+        let rendered = |name: &&str, end: &str| format!("{name}{end}");
+        let mut names: Vec<String> = others.iter().map(|name| rendered(name, "")).collect();
+        names.extend(counts.iter().map(|name| rendered(name, "_total")));
+        names.extend(timings.iter().map(|name| rendered(name, "_seconds")));
         names.sort_unstable();
         let all = names.len();
         names.dedup();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
-use crate::kubernetes::{Kubernetes, Namespace};
+use crate::kubernetes::{Answer, Kubernetes, Namespace};
 use crate::serving::python;
 
 /// How long any change may take on a machine that others use too.
@@ -75,10 +75,13 @@ impl<'a> Living<'a> {
     /// `kubectl` with arguments in the namespace; what it printed.
     #[track_caller]
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments).accepted(&arguments.join(" "))
+    }
+
+    /// The same, whatever the answer is.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Answer {
         let all = [arguments, &["-n", &self.namespace.name]].concat();
-        self.kubernetes
-            .call(&all, "")
-            .accepted(&arguments.join(" "))
+        self.kubernetes.call(&all, "")
     }
 
     /// Applies a manifest of the cluster.

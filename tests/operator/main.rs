@@ -13,6 +13,7 @@
 mod behaviour;
 mod bounds;
 mod cases;
+mod charts;
 mod cluster;
 mod collection;
 mod columns;
@@ -21,5 +22,6 @@ mod kubernetes;
 mod lifecycle;
 mod living;
 mod objects;
+mod operator_process;
 mod others;
 mod serving;

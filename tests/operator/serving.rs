@@ -10,9 +10,10 @@ use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::kubernetes::Kubernetes;
+use crate::{definitions, operator_process};
 
 pub(crate) const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
-const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
+pub(crate) const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
 /// How long a cluster may take on a machine that others use too. What it takes is printed.
 const READY: &str = "--timeout=240s";
 
@@ -89,7 +90,16 @@ pub(crate) struct Small<'a> {
     pub(crate) folder: tempfile::TempDir,
 }
 
-impl Small<'_> {
+impl<'a> Small<'a> {
+    /// The sample, in this namespace.
+    pub(crate) fn new(kubernetes: &'a Kubernetes, namespace: &'a str) -> Self {
+        Self {
+            kubernetes,
+            namespace,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
     /// Waits for a condition of the cluster.
     pub(crate) fn wait(&self, what: &str) {
         let until = format!("--for={what}");
@@ -117,7 +127,7 @@ impl Small<'_> {
     }
 
     /// Kills the worker's pod at once; how long it took until another was ready in its place.
-    fn kill_worker(&self) -> Duration {
+    pub(crate) fn kill_worker(&self) -> Duration {
         let before = self.kubernetes.get(self.namespace, "pod", "small-worker-0");
         let place = ["pod", "small-worker-0", "-n", self.namespace];
         let kill = [&["delete", "--grace-period=0", "--force"][..], &place].concat();
@@ -193,9 +203,7 @@ pub(crate) fn install(kubernetes: &Kubernetes) {
 }
 
 fn install_now(kubernetes: &Kubernetes) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", folder];
-    kubernetes.call(&arguments, "").accepted("definitions");
+    definitions::installed(kubernetes);
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     kubernetes.call(&arguments, OPERATOR).accepted("operator");
     let system = "vectorsphere-system";
@@ -216,16 +224,13 @@ fn an_applied_manifest_becomes_pods_that_answer_and_a_killed_worker_comes_back()
         return;
     };
     install(&kubernetes);
+    let _calm = operator_process::calm();
     let namespace = kubernetes.namespace("serving");
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     kubernetes
         .call(&["label", "namespace", &namespace.name, restricted], "")
         .accepted("label");
-    let small = Small {
-        kubernetes: &kubernetes,
-        namespace: &namespace.name,
-        folder: tempfile::tempdir().unwrap(),
-    };
+    let small = Small::new(&kubernetes, &namespace.name);
     let began = SystemClock.now();
     let arguments = ["apply", "--server-side", "-n", small.namespace, "-f", "-"];
     kubernetes.call(&arguments, SMALL).accepted("apply");
@@ -255,11 +260,7 @@ fn what_is_not_built_is_refused_by_name_and_makes_nothing() {
     };
     install(&kubernetes);
     let namespace = kubernetes.namespace("unbuilt");
-    let small = Small {
-        kubernetes: &kubernetes,
-        namespace: &namespace.name,
-        folder: tempfile::tempdir().unwrap(),
-    };
+    let small = Small::new(&kubernetes, &namespace.name);
     let manifest = SMALL.replace(
         "spec:\n",
         "spec:\n  deletionPolicy: Snapshot\n  config: {a: b}\n",

@@ -8,6 +8,8 @@ use vectorsphere::crd::{self, Kind};
 
 use super::reference;
 
+mod charts;
+
 /// Helm keeps a release in a Secret and `kubectl apply` the object in an annotation: both have room
 /// for little more than this.
 const DEFINITION_BYTES_MAX: usize = 150_000;
