@@ -185,7 +185,8 @@ where
 }
 
 async fn reconcile(cluster: Arc<VectorCluster>, context: Arc<Context>) -> Result<Action, Error> {
-    let round = reconcile::round(&cluster, &context);
+    // Boxed: a round with all its steps is large.
+    let round = Box::pin(reconcile::round(&cluster, &context));
     let settled = context.instruments.round(round).await?;
     Ok(Action::requeue(if settled { LATER } else { SOON }))
 }

@@ -175,7 +175,8 @@ fn an_update_goes_role_by_role_one_pod_at_a_time_and_the_leader_gives_the_lead_a
 
 #[test]
 fn each_gate_holds_the_next_pod_up_says_so_and_can_be_switched_off() {
-    let close: [(Gate, fn(&mut World)); 5] = [
+    type Close = fn(&mut World);
+    let close: [(Gate, Close); 5] = [
         (Gate::Approved, |world| {
             world.updates.type_ = UpdateType::Supervised;
         }),
