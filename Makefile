@@ -44,6 +44,7 @@ bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes 
 
 gen: build ## write the generated files anew
 	UPDATE_GENERATED=1 cargo test --release --test it generated
+	UPDATE_GENERATED=1 cargo test --release --lib operator::render
 
 manifests: ## render the charts into manifests/; HELM=PROGRAM, else that of the test Kubernetes
 	@scripts/render-manifests

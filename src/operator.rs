@@ -11,7 +11,9 @@
 //! What is not here yet is refused by name in the condition `SpecValid` (`src/operator/unbuilt.rs`), or
 //! listed in `docs/operator.md`.
 
+mod accessories;
 mod act;
+mod autoscaling;
 mod certificates;
 mod cluster_api;
 mod credentials;

@@ -14,5 +14,7 @@ mod metrics;
 mod process;
 
 pub use logging::start_logging;
+#[cfg(test)]
+pub(crate) use metric_names::series;
 pub use metric_names::{Count, Level, Outcome, Timing};
 pub use metrics::{Counter, Gauge, Metrics, Stopwatch};

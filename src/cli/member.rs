@@ -21,7 +21,7 @@ use crate::coordination::mirror::Mirror;
 use crate::coordination::records::{
     CollectionRecord, LeadRecord, NameRecord, ServiceRecord, ServiceState, ShardRecord,
 };
-use crate::coordination::registry::{Registration, claim_meta};
+use crate::coordination::registry::{Expected, Registration, claim_meta};
 use crate::coordination::session::Session;
 use crate::coordination::{self, Etcd, Keys};
 use crate::entropy::Entropy;
@@ -181,10 +181,11 @@ impl Member {
         )
         .await?;
         let remembered = read_uid(self.folder.path())?;
+        let expected = expected(remembered, settings.cluster_uid)?;
         let mut backoff = Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_MOST);
         let cluster_uid = loop {
             let with = (self.clock.as_ref(), self.entropy.as_ref());
-            let error = match claim_meta(&etcd, &keys, remembered, with).await {
+            let error = match claim_meta(&etcd, &keys, expected, with).await {
                 Ok(uid) => break uid,
                 Err(error @ coordination::Error::PrefixInUse { .. }) => return Err(error.into()),
                 Err(error) => error,
@@ -389,6 +390,18 @@ fn tell_refreshed(whose: &str, refreshed: Result<bool, security::Error>) {
 }
 
 const UID_FILE: &str = "cluster-uid";
+
+/// What is known of the cluster: its data folder and its settings have to agree.
+fn expected(remembered: Option<Uuid>, told: Option<Uuid>) -> anyhow::Result<Expected> {
+    match (remembered, told) {
+        (Some(remembered), Some(told)) if remembered != told => {
+            anyhow::bail!("the data folder is of cluster {remembered}, not of {told}")
+        },
+        (Some(remembered), _) => Ok(Expected::Remembered(remembered)),
+        (None, Some(told)) => Ok(Expected::Told(told)),
+        (None, None) => Ok(Expected::Any),
+    }
+}
 
 /// The cluster that the data folder belongs to, if it has belonged to one.
 fn read_uid(folder: &Path) -> anyhow::Result<Option<Uuid>> {

@@ -121,21 +121,41 @@ impl Keeper {
     }
 }
 
-/// Makes or reads what identifies the cluster. `ours`: what the data folder remembers, if anything.
+/// Which cluster a process belongs to, as far as it knows before it has asked etcd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It does not know.
+    Any,
+    /// It was told by its settings.
+    Told(Uuid),
+    /// Its data folder remembers.
+    Remembered(Uuid),
+}
+
+impl Expected {
+    const fn uid(self) -> Option<Uuid> {
+        match self {
+            Self::Any => None,
+            Self::Told(uid) | Self::Remembered(uid) => Some(uid),
+        }
+    }
+}
+
+/// Makes or reads what identifies the cluster.
 ///
 /// # Errors
-/// [`Error::PrefixInUse`] when etcd knows another than the data folder; [`Error::RecordNewer`] when the
+/// [`Error::PrefixInUse`] when etcd knows another than is expected; [`Error::RecordNewer`] when the
 /// prefix is of a newer program and this one must not read it.
 pub async fn claim_meta(
     etcd: &Etcd,
     keys: &Keys,
-    ours: Option<Uuid>,
+    expected: Expected,
     (clock, entropy): (&dyn Clock, &Entropy),
 ) -> Result<Uuid, Error> {
     let key = keys.meta();
     let mut found = etcd.get(&key).await?;
     if found.is_none() {
-        if let Some(ours) = ours {
+        if let Expected::Remembered(ours) = expected {
             // Its collections are gone as well; their data is kept, and reported as orphans.
             let uid = ours.to_string();
             tracing::error!(
@@ -144,7 +164,7 @@ pub async fn claim_meta(
                 "etcd does not know this cluster: its records are gone"
             );
         }
-        let uid = ours.unwrap_or_else(|| entropy.uuid());
+        let uid = expected.uid().unwrap_or_else(|| entropy.uuid());
         let meta = Meta {
             v: VERSION,
             uid,
@@ -169,7 +189,7 @@ pub async fn claim_meta(
         let version = u64::from(meta.min_reader);
         return Err(Error::RecordNewer { version });
     }
-    match ours {
+    match expected.uid() {
         Some(ours) if ours != meta.uid => Err(Error::PrefixInUse {
             found: meta.uid,
             ours,

@@ -9,12 +9,14 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::accessories;
+use super::autoscaling;
 use super::cluster_api::{ClusterApi, Fate};
 use super::events::{Told, told};
 use super::masters::Masters;
 use super::names::{CLUSTER_UID, FAILED, RETIRED, REVISION, REVISION_ROLE, ROLE, claim_of};
 use super::observe::{PodSeen, Seen};
-use super::render::{self, Render};
+use super::render::{self, Render, Workers};
 use super::revisions::{Kept, Templates, outdated};
 use super::situation::{InForce, Situation, Surplus, templates};
 use super::updates;
@@ -68,6 +70,10 @@ impl Act<'_> {
         for service in self.render.services() {
             outcome.keep("services", self.api.apply(&service).await);
         }
+        let wanted = self.render.accessories(self.workers_for_budget());
+        for (step, done) in accessories::settle(self.api, &wanted).await {
+            outcome.keep(step, done);
+        }
         outcome.keep("etcd", self.etcd().await);
         outcome.keep("masters", self.masters().await);
         let surplus = self.look_at_surplus(outcome).await;
@@ -91,6 +97,16 @@ impl Act<'_> {
 
     fn replicas(&self, role: Role) -> u32 {
         self.situation.replicas(role, self.render.etcd_members)
+    }
+
+    /// How the workers are, those without a place too; of masters that do not answer nothing is known.
+    fn workers_for_budget(&self) -> Workers {
+        let situation = self.situation;
+        let surplus = u32::try_from(situation.surplus().len()).unwrap_or(u32::MAX);
+        Workers {
+            count: situation.wanted(Role::Worker).saturating_add(surplus),
+            all_served: situation.masters.is_ok() && situation.troubled().is_empty(),
+        }
     }
 
     async fn grow_volumes(&self, outcome: &mut Outcome) {
@@ -160,7 +176,9 @@ impl Act<'_> {
         let Some(template) = self.templates(Role::Gateway).of(Role::Gateway) else {
             return Ok(());
         };
-        let gateways = render::gateway(self.render, self.replicas(Role::Gateway), &template);
+        let planned = self.replicas(Role::Gateway);
+        let replicas = autoscaling::replicas(self.api, self.situation.spec, planned).await?;
+        let gateways = render::gateway(self.render, replicas, &template);
         self.api.apply(&gateways).await
     }
 

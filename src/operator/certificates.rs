@@ -79,14 +79,17 @@ impl Wanted {
     }
 }
 
+/// The names that the Service of a role has inside the Kubernetes cluster.
+pub(super) fn service_names(subject: &Subject, role: Role) -> Vec<String> {
+    let name = subject.of(role);
+    let short = format!("{name}.{}", subject.namespace);
+    let full = format!("{}.cluster.local", subject.dns(&name));
+    vec![name.clone(), short, subject.dns(&name), full]
+}
+
 /// The certificates of a cluster.
 pub(super) fn wanted(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Wanted> {
     let peer = |peer: Peer| certificate_name(peer, &subject.name, &subject.namespace);
-    let service = |name: &str| {
-        let short = format!("{name}.{}", subject.namespace);
-        let full = format!("{}.cluster.local", subject.dns(name));
-        vec![name.to_owned(), short, subject.dns(name), full]
-    };
     let local = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut all = vec![
         ("master", [vec![peer(Peer::Master)], local()].concat()),
@@ -96,7 +99,7 @@ pub(super) fn wanted(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Wanted>
             "gateway",
             [
                 vec![peer(Peer::Gateway)],
-                service(&subject.of(Role::Gateway)),
+                service_names(subject, Role::Gateway),
                 spec.tls.extra_dns_names.clone(),
                 local(),
             ]
@@ -105,7 +108,7 @@ pub(super) fn wanted(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Wanted>
     ];
     if spec.etcd.managed.is_some() {
         let members = format!("*.{}", subject.dns(&subject.etcd_peers()));
-        let names = [service(&subject.of(Role::Etcd)), vec![members], local()].concat();
+        let names = [service_names(subject, Role::Etcd), vec![members], local()].concat();
         all.push(("etcd", names));
     }
     let sorted = all.into_iter().map(|(role, mut names)| {

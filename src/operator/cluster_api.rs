@@ -2,22 +2,25 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
     PropagationPolicy,
 };
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, ObjectMeta};
 use kube::discovery::ApiResource;
 use kube::{Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Error;
-use super::names::{CLUSTER, CLUSTER_UID, MANAGER, REVISION_ROLE, ROLE, Subject};
+use super::names::{ACCESSORY, CLUSTER, CLUSTER_UID, MANAGER, REVISION_ROLE, ROLE, Subject};
 
 /// How long one request to the API server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Who has the number of gateways while an autoscaler is about to take it.
+const REPLICAS_MANAGER: &str = "vectorsphere-operator-replicas";
 
 /// The objects of one cluster.
 #[derive(Clone)]
@@ -35,6 +38,12 @@ impl ClusterApi {
         Api::namespaced(self.client.clone(), &self.subject.namespace)
     }
 
+    fn of_kind(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.client.clone(), &self.subject.namespace, &resource)
+    }
+
     /// Makes an object as it is rendered, or changes what is ours of it.
     pub(super) async fn apply(&self, object: &Value) -> Result<(), Error> {
         let text = |pointer: &str| {
@@ -43,12 +52,7 @@ impl ClusterApi {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let (group, version) = text("/apiVersion")
-            .split_once('/')
-            .unwrap_or_else(|| ("", text("/apiVersion")));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.subject.namespace, &resource);
+        let api = self.of_kind(text("/apiVersion"), text("/kind"));
         let parameters = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(object);
         within(api.patch(text("/metadata/name"), &parameters, &patch)).await?;
@@ -84,6 +88,59 @@ impl ClusterApi {
 
     fn ours(&self) -> ListParams {
         ListParams::default().labels(&format!("{CLUSTER_UID}={}", self.subject.uid))
+    }
+
+    /// A Deployment, if it is there.
+    pub(super) async fn deployment(&self, name: &str) -> Result<Option<Deployment>, Error> {
+        within(self.namespaced::<Deployment>().get_opt(name)).await
+    }
+
+    /// Makes a manager of its own share the number of a Deployment's pods.
+    pub(super) async fn give_replicas_away(&self, name: &str, replicas: i32) -> Result<(), Error> {
+        let number = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"replicas": replicas},
+        });
+        let parameters = PatchParams::apply(REPLICAS_MANAGER);
+        let api = self.of_kind("apps/v1", "Deployment");
+        within(api.patch(name, &parameters, &Patch::Apply(&number))).await?;
+        Ok(())
+    }
+
+    /// The accessories of a kind that the cluster has, by their metadata.
+    pub(super) async fn accessories(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Vec<ObjectMeta>, Error> {
+        let ours = format!("{CLUSTER_UID}={},{ACCESSORY}=true", self.subject.uid);
+        let api = self.of_kind(api_version, kind);
+        let listed = within(api.list_metadata(&ListParams::default().labels(&ours))).await?;
+        Ok(listed.items.into_iter().map(|one| one.metadata).collect())
+    }
+
+    /// Whether there is an object of this kind and name, whoever made it.
+    pub(super) async fn is_there(
+        &self,
+        api_version: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let found = within(self.of_kind(api_version, kind).get_metadata_opt(name)).await?;
+        Ok(found.is_some())
+    }
+
+    /// Deletes this very accessory and no other of its name; one that is gone is as good.
+    pub(super) async fn delete_accessory(
+        &self,
+        api_version: &str,
+        kind: &str,
+        object: &ObjectMeta,
+    ) -> Result<(), Error> {
+        let parameters = of_uid(object.uid.clone(), Fate::Whole);
+        let name = object.name.as_deref().unwrap_or_default();
+        let api = self.of_kind(api_version, kind);
+        gone(within(api.delete(name, &parameters)).await)
     }
 
     /// A Secret, if it is there.
@@ -158,26 +215,36 @@ impl ClusterApi {
             + serde::de::DeserializeOwned,
         K::DynamicType: Default,
     {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            propagation_policy: match how {
-                Fate::Whole => None,
-                Fate::LeavingPods => Some(PropagationPolicy::Orphan),
-            },
-            ..DeleteParams::default()
-        };
-        match within(self.namespaced::<K>().delete(name, &parameters)).await {
-            Ok(_) => Ok(()),
-            Err(Error::Kubernetes(kube::Error::Api(status)))
-                if status.is_not_found() || status.is_conflict() =>
-            {
-                Ok(())
-            },
-            Err(error) => Err(error),
-        }
+        let parameters = of_uid(Some(uid.to_owned()), how);
+        gone(within(self.namespaced::<K>().delete(name, &parameters)).await)
+    }
+}
+
+/// What deletes the object of this UID only.
+fn of_uid(uid: Option<String>, how: Fate) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        propagation_policy: match how {
+            Fate::Whole => None,
+            Fate::LeavingPods => Some(PropagationPolicy::Orphan),
+        },
+        ..DeleteParams::default()
+    }
+}
+
+/// What was to be deleted is gone also when it was before, or when another has its name.
+fn gone<T>(deleted: Result<T, Error>) -> Result<(), Error> {
+    match deleted {
+        Ok(_) => Ok(()),
+        Err(Error::Kubernetes(kube::Error::Api(status)))
+            if status.is_not_found() || status.is_conflict() =>
+        {
+            Ok(())
+        },
+        Err(error) => Err(error),
     }
 }
 

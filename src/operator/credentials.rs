@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use super::Error;
 use super::certificates::{self, Due, Held, Pair};
 use super::cluster_api::ClusterApi;
-use super::names::{CERTIFICATE_NAMES, NOT_AFTER, ROTATED};
+use super::names::{CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
 use crate::clock::Clock;
-use crate::crd::v1alpha1::VectorClusterSpec;
+use crate::crd::v1alpha1::{TlsMode, VectorClusterSpec};
 use crate::entropy::Entropy;
 use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::security::{Credentials, Peers};
@@ -119,6 +119,21 @@ impl Maker {
         api.apply(&object).await
     }
 
+    /// Looks whether the Secrets are there that others make, and hold what pods will read.
+    ///
+    /// # Errors
+    /// [`Error::SecretMissing`], [`Error::Incomplete`]: pods that are made anyway wait for them.
+    pub(super) async fn given(api: &ClusterApi, spec: &VectorClusterSpec) -> Result<(), Error> {
+        for (name, field, keys) in others(&api.subject, spec) {
+            let found = api.secret(&name).await?;
+            let found = found.ok_or(Error::SecretMissing { name, field })?;
+            for key in keys {
+                text(&found, key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The operator as one of the processes of a cluster.
     pub(super) async fn peers(&self, api: &ClusterApi) -> Result<Peers, Error> {
         let subject = &api.subject;
@@ -140,6 +155,30 @@ impl Maker {
             text(&found, AUTHORITY_FILE)?.as_bytes(),
         )?)
     }
+}
+
+/// Secrets that others make: name, who asks for it, and what must be in it.
+type Other = (String, &'static str, &'static [&'static str]);
+
+fn others(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Other> {
+    const PAIR: &[&str] = &[CERTIFICATE_FILE, KEY_FILE];
+    const ALL: &[&str] = &[CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE];
+    let mut others: Vec<Other> = Vec::new();
+    match (spec.tls.mode, &spec.tls.secret_name) {
+        (TlsMode::Secret, Some(name)) => others.push((name.clone(), "spec.tls.secretName", ALL)),
+        (TlsMode::CertManager, _) => {
+            others.push((subject.serving(), "spec.tls.issuerRef", PAIR));
+        },
+        (TlsMode::Secret | TlsMode::SelfSigned | TlsMode::Disabled, _) => {},
+    }
+    if let Some(keys) = &spec.auth.secret {
+        others.push((keys.name.clone(), "spec.auth.secret", &[]));
+    }
+    let external = spec.etcd.external.as_ref();
+    if let Some(secret) = external.and_then(|etcd| etcd.tls_secret.as_ref()) {
+        others.push((secret.name.clone(), "spec.etcd.external.tlsSecret", ALL));
+    }
+    others
 }
 
 fn held(secret: Option<&Secret>) -> Held {

@@ -33,6 +33,14 @@ pub enum Error {
         /// What it lacks.
         field: &'static str,
     },
+    /// A Secret that somebody else makes is not there.
+    #[error("Secret {name} is not there; {field} asks for it")]
+    SecretMissing {
+        /// Its name.
+        name: String,
+        /// The field of the manifest that names it, or whoever should make it.
+        field: &'static str,
+    },
     /// A volume of the name that is wanted belongs to another cluster.
     #[error("volume {claim} belongs to another cluster, of UID {uid:?}; it is not taken over")]
     Foreign {
@@ -50,6 +58,17 @@ pub enum Error {
         /// How.
         why: String,
     },
+    /// An object of the name that is wanted is somebody else's.
+    #[error("{kind} {name} is there and not of this cluster; it is not taken over")]
+    NotOurs {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The API server does not know a kind of object.
+    #[error("the API server knows no {0}: its definition is not installed")]
+    UnknownKind(&'static str),
     /// A time in the manifest cannot be used.
     #[error("{0:?} is no time such as 2160h")]
     Time(String),
@@ -85,7 +104,8 @@ impl Fault for Error {
             Self::Security(error) => error.kind(),
             Self::Master(error) => error.kind(),
             Self::Etcd(error) => error.kind(),
-            Self::Foreign { .. } | Self::LeaseLost { .. } => Kind::Conflict,
+            Self::Foreign { .. } | Self::LeaseLost { .. } | Self::NotOurs { .. } => Kind::Conflict,
+            Self::UnknownKind(_) | Self::SecretMissing { .. } => Kind::NotFound,
             Self::Time(_) => Kind::InvalidInput,
         }
     }
@@ -102,6 +122,9 @@ impl Fault for Error {
             Self::Foreign { .. } => "operator.foreign_volume",
             Self::Listen(_) => "operator.listen",
             Self::LeaseLost { .. } => "operator.lease_lost",
+            Self::SecretMissing { .. } => "operator.secret_missing",
+            Self::NotOurs { .. } => "operator.not_ours",
+            Self::UnknownKind(_) => "operator.unknown_kind",
             Self::Time(_) => "operator.time",
         }
     }

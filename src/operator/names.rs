@@ -14,6 +14,8 @@ pub(super) const CLUSTER_UID: &str = "vectorsphere.io/cluster-uid";
 pub(super) const ROLE: &str = "vectorsphere.io/role";
 /// A worker's number.
 pub(super) const ORDINAL: &str = "vectorsphere.io/ordinal";
+/// On objects that stand beside the pods, and that the operator deletes when they are not wanted any more.
+pub(super) const ACCESSORY: &str = "vectorsphere.io/accessory";
 /// When the certificate in a Secret ends, RFC 3339.
 pub(super) const NOT_AFTER: &str = "vectorsphere.io/not-after";
 /// Which template a pod was made from; on a ControllerRevision the hash of the whole.
@@ -81,6 +83,11 @@ impl Subject {
     /// The Secret with the API keys, unless the manifest names another.
     pub(super) fn keys(&self) -> String {
         format!("{}-auth", self.name)
+    }
+
+    /// The Secret that cert-manager puts the gateways' certificate for applications in.
+    pub(super) fn serving(&self) -> String {
+        self.certificate_of("gateway-serving")
     }
 
     /// A name in DNS inside the Kubernetes cluster.

@@ -169,6 +169,7 @@ impl Round<'_> {
             owner: &self.owner,
             restarts: &self.restarts,
             etcd_members: self.etcd_members,
+            operator_namespace: self.context.client.default_namespace(),
         }
     }
 
@@ -207,6 +208,8 @@ impl Round<'_> {
         done.certificates = done.outcome.keep("certificates", issued);
         let keys = maker.keys(&self.api, spec, &self.owner).await;
         done.outcome.keep("keys", keys);
+        let given = Maker::given(&self.api, spec).await;
+        done.outcome.keep("secrets", given);
         let in_force = situation.in_force(asked);
         let step = situation.update(&in_force);
         let render = self.render();

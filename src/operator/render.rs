@@ -4,16 +4,25 @@
 //! operator owns. Pods pass the `restricted` Pod Security level, have no token of the API server, and
 //! read certificates and keys from Secrets that are mounted and change in place.
 
+mod account;
+mod availability;
+mod coordination;
 mod etcd;
+mod monitoring;
+mod network;
+mod options;
+mod overlay;
 mod pods;
+mod serving;
 
 use serde_json::{Value, json};
 
-use super::names::{RESTART, REVISION, Subject, claim_of};
-use super::revisions::{Restarts, Template, restart};
+use super::names::{ACCESSORY, REVISION, Subject, claim_of};
+use super::revisions::{Restarts, Template};
 use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::topology::{Component, Role};
 
+pub(super) use availability::Workers;
 pub(super) use etcd::CLIENT_PORT as ETCD_PORT;
 pub(super) use pods::{gateway, master, worker};
 
@@ -43,6 +52,8 @@ pub(super) struct Render<'a> {
     pub(super) restarts: &'a Restarts,
     /// Members of the etcd that is run for the cluster.
     pub(super) etcd_members: u32,
+    /// The namespace that the operator itself runs in.
+    pub(super) operator_namespace: &'a str,
 }
 
 /// The template of a Kubernetes controller: the pods say which revision they are of.
@@ -66,14 +77,21 @@ impl Render<'_> {
         })
     }
 
-    fn template_metadata(&self, role: Role) -> Value {
-        let mut metadata = json!({"labels": self.subject.role_labels(role)});
-        if let (Some(metadata), Some(time)) =
-            (metadata.as_object_mut(), restart(self.restarts, role))
-        {
-            metadata.insert("annotations".to_owned(), json!({ RESTART: time }));
-        }
+    fn accessory(&self, name: &str, role: Option<Role>) -> Value {
+        let mut metadata = self.metadata(name, role);
+        overlay::lay(&mut metadata, &json!({"labels": {ACCESSORY: "true"}}));
         metadata
+    }
+
+    /// What stands beside the pods.
+    pub(super) fn accessories(&self, workers: Workers) -> Vec<Value> {
+        let mut all: Vec<Value> = account::account(self).into_iter().collect();
+        all.extend(network::policies(self));
+        all.extend(availability::budgets(self, workers));
+        all.extend(availability::autoscaler(self));
+        all.extend(serving::certificate(self));
+        all.extend(monitoring::objects(self));
+        all
     }
 
     /// The template that the pods of a role are made from, as this operator renders it.
@@ -114,6 +132,22 @@ impl Render<'_> {
         let headless = |ports: Value| json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": ports});
         let rpc = json!([port("http", HTTP_PORT), port("rpc", RPC_PORT)]);
         let gateway = &self.spec.gateway.service;
+        let mut gateways = service(
+            &self.subject.of(Role::Gateway),
+            Role::Gateway,
+            json!({
+                "type": gateway.type_, "ports": [port("http", HTTP_PORT)],
+                "trafficDistribution": "PreferClose",
+                "loadBalancerClass": gateway.load_balancer_class,
+                "loadBalancerSourceRanges":
+                    Some(&gateway.load_balancer_source_ranges).filter(|all| !all.is_empty()),
+            }),
+        );
+        if !gateway.annotations.is_empty() {
+            let annotations = json!({"metadata": {"annotations": gateway.annotations}});
+            overlay::lay(&mut gateways, &annotations);
+        }
+        options::drop_nulls(&mut gateways);
         let mut services = vec![
             service(
                 &self.subject.of(Role::Master),
@@ -121,15 +155,7 @@ impl Render<'_> {
                 headless(rpc.clone()),
             ),
             service(&self.subject.of(Role::Worker), Role::Worker, headless(rpc)),
-            service(
-                &self.subject.of(Role::Gateway),
-                Role::Gateway,
-                json!({
-                    "type": gateway.type_, "ports": [port("http", HTTP_PORT)],
-                    "loadBalancerClass": gateway.load_balancer_class,
-                    "loadBalancerSourceRanges": gateway.load_balancer_source_ranges,
-                }),
-            ),
+            gateways,
         ];
         if self.spec.etcd.managed.is_some() {
             let client = json!({"ports": [port("client", etcd::CLIENT_PORT)]});
@@ -149,7 +175,7 @@ impl Render<'_> {
         let mut labels = self.subject.role_labels(Role::Worker);
         labels.insert(super::names::ORDINAL.to_owned(), worker.ordinal.to_string());
         let storage = &self.spec.worker.storage;
-        json!({
+        let mut claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": claim_of(&worker.name), "namespace": self.subject.namespace,
@@ -160,7 +186,9 @@ impl Render<'_> {
                 "resources": {"requests": {"storage": storage.size}},
                 "storageClassName": storage.storage_class_name,
             },
-        })
+        });
+        options::drop_nulls(&mut claim);
+        claim
     }
 
     /// The etcd of the cluster, when it is run for it.
@@ -169,3 +197,6 @@ impl Render<'_> {
         Some(etcd::stateful_set(self, managed, replicas, template))
     }
 }
+
+#[cfg(test)]
+mod tests;

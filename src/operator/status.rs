@@ -319,7 +319,10 @@ pub(super) fn status(facts: &Facts<'_>) -> VectorClusterStatus {
         etcd: Some(EtcdStatus {
             members: etcd.replicas,
             ready_members: etcd.ready_replicas,
-            summary: etcd.summary,
+            summary: match &situation.spec.etcd.external {
+                Some(_) => "external".to_owned(),
+                None => etcd.summary,
+            },
             ..EtcdStatus::default()
         }),
         leader: situation.leader().map(ToOwned::to_owned),

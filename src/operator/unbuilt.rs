@@ -1,7 +1,9 @@
 //! What a manifest may say and the operator cannot carry out yet. It refuses the whole manifest, by
 //! the field, and does nothing: half a manifest would be a cluster that nobody asked for.
 
-use crate::crd::v1alpha1::{DeletionPolicy, VectorClusterSpec};
+use crate::crd::v1alpha1::{
+    AuthenticationMode, DeletionPolicy, Endpoint, TlsMode, VectorClusterSpec,
+};
 use crate::topology::set_beside;
 
 /// The fields that are carried out, with all that is below them. `docs/operator.md` says what is
@@ -13,36 +15,40 @@ const CARRIED_OUT: &[&str] = &[
     "spec.gateway.replicas",
     "spec.gateway.routing",
     "spec.gateway.resources",
-    "spec.gateway.service.type",
-    "spec.gateway.service.loadBalancerClass",
-    "spec.gateway.service.loadBalancerSourceRanges",
-    "spec.gateway.pod.nodeSelector",
-    "spec.gateway.pod.tolerations",
-    "spec.gateway.pod.terminationGracePeriodSeconds",
+    "spec.gateway.autoscaling",
+    "spec.gateway.service",
+    "spec.gateway.pod",
     "spec.master.replicas",
     "spec.master.resources",
-    "spec.master.pod.nodeSelector",
-    "spec.master.pod.tolerations",
-    "spec.master.pod.terminationGracePeriodSeconds",
+    "spec.master.pod",
     "spec.worker.replicas",
     "spec.worker.resources",
     "spec.worker.scaledDownVolumes",
     "spec.worker.storage.size",
     "spec.worker.storage.resize",
     "spec.worker.storage.storageClassName",
-    "spec.worker.pod.nodeSelector",
-    "spec.worker.pod.tolerations",
-    "spec.worker.pod.terminationGracePeriodSeconds",
+    "spec.worker.pod",
     "spec.etcd.managed.replicas",
     "spec.etcd.managed.image",
     "spec.etcd.managed.resources",
     "spec.etcd.managed.storage.size",
     "spec.etcd.managed.storage.resize",
     "spec.etcd.managed.storage.storageClassName",
+    "spec.etcd.managed.pod",
+    "spec.podDefaults",
+    "spec.networkPolicy",
+    "spec.serviceAccount",
+    "spec.etcd.external.endpoints",
+    "spec.etcd.external.prefix",
+    "spec.etcd.external.tlsSecret",
+    "spec.tls.mode",
+    "spec.tls.issuerRef",
+    "spec.tls.secretName",
     "spec.tls.duration",
     "spec.tls.renewBefore",
     "spec.tls.extraDnsNames",
-    "spec.auth.secret",
+    "spec.auth",
+    "spec.monitoring",
     "spec.logging",
     "spec.updates.type",
     "spec.updates.maxUnavailable",
@@ -65,8 +71,38 @@ pub(super) fn fields(spec: &VectorClusterSpec) -> Vec<String> {
     if spec.deletion_policy == DeletionPolicy::Snapshot {
         found.push("spec.deletionPolicy: Snapshot is not built yet".to_owned());
     }
+    found.extend(refused(spec));
     found.sort();
     found
+}
+
+/// What the processes of a cluster refuse: better said here than by pods that never start.
+fn refused(spec: &VectorClusterSpec) -> Vec<String> {
+    let external = spec.etcd.external.as_ref();
+    let needs_tls = external.is_some_and(|etcd| {
+        let secure = |one: &Endpoint| one.0.starts_with("https://");
+        etcd.tls_secret.is_none() && etcd.endpoints.iter().any(secure)
+    });
+    let rules = [
+        (
+            spec.tls.mode == TlsMode::Disabled,
+            "spec.tls.mode: a gateway that others can reach needs a certificate",
+        ),
+        (
+            spec.auth.mode == AuthenticationMode::Disabled,
+            "spec.auth.mode: a gateway that others can reach needs API keys",
+        ),
+        (
+            needs_tls,
+            "spec.etcd.external.tlsSecret: endpoints of https need one with tls.crt, tls.key and ca.crt",
+        ),
+        (
+            external.is_some_and(|etcd| etcd.prefix.contains("//")),
+            "spec.etcd.external.prefix: an empty part of a path is no part of a key",
+        ),
+    ];
+    let broken = rules.into_iter().filter(|(is_broken, _why)| *is_broken);
+    broken.map(|(_is_broken, why)| why.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -78,14 +114,14 @@ mod tests {
     fn what_cannot_be_carried_out_is_named_and_defaults_can() {
         let spec = manifest::check(LAPTOP_SAMPLE).unwrap().spec;
         assert_eq!(fields(&spec), Vec::<String>::new());
-        let more = "  deletionPolicy: Snapshot\n  config: {a: b}\n  tls: {mode: Disabled}\n";
+        let more = "  deletionPolicy: Snapshot\n  config: {a: b}\n  tls: {clientAuth: Required}\n";
         let spec = manifest::check(&format!("{LAPTOP_SAMPLE}{more}"))
             .unwrap()
             .spec;
         let named = [
             "spec.config",
             "spec.deletionPolicy: Snapshot",
-            "spec.tls.mode",
+            "spec.tls.clientAuth",
         ];
         let expected = named.map(|field| format!("{field} is not built yet"));
         assert_eq!(fields(&spec), expected);

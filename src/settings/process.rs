@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 use super::check::{self, Faults, given, quoted};
 use super::{Logging, LoggingArgs};
 
@@ -48,6 +50,10 @@ pub struct ProcessArgs {
     /// The name of the cluster.
     #[arg(long, env = "VECTORSPHERE_CLUSTER", value_name = "NAME")]
     pub cluster: Option<String>,
+    /// The UID of the cluster, a UUID: another one under its keys in etcd is another cluster, and refused.
+    /// Default: what stands there, or whatever the first process makes up.
+    #[arg(long, env = "VECTORSPHERE_CLUSTER_UID", value_name = "UID")]
+    pub cluster_uid: Option<String>,
     /// Where HTTP is answered: the API at a gateway; health, readiness and metrics everywhere.
     /// Default: 127.0.0.1:6333 for a gateway, any free port of 127.0.0.1 for the others.
     #[arg(long, env = "VECTORSPHERE_LISTEN", value_name = "HOST:PORT")]
@@ -117,6 +123,8 @@ pub struct Process {
     pub namespace: String,
     /// The name of the cluster, a DNS label. No default: two clusters must not meet by mistake.
     pub cluster: String,
+    /// The UID of the cluster. Default none: that in etcd, or a new one.
+    pub cluster_uid: Option<Uuid>,
     /// Where HTTP is answered; port 0 for any that is free. Default 127.0.0.1:6333 at a gateway,
     /// since clients expect that port, 127.0.0.1:0 elsewhere. Another address than one of loopback
     /// needs a key file and a certificate.
@@ -151,6 +159,7 @@ impl ProcessArgs {
         let prefix = faults.keep("--prefix", prefix(&self.prefix));
         let namespace = faults.keep("--namespace", check::label(&self.namespace));
         let cluster = faults.keep("--cluster", required_label(self.cluster));
+        let cluster_uid = faults.keep("--cluster-uid", uid(given(self.cluster_uid)));
         let exposure = Exposure {
             listen: self.listen.unwrap_or_default(),
             api_key_file: self.api_key_file,
@@ -171,6 +180,7 @@ impl ProcessArgs {
             prefix: prefix?,
             namespace: namespace?,
             cluster: cluster?,
+            cluster_uid: cluster_uid?,
             listen,
             advertise: advertise?,
             api_key_file,
@@ -314,6 +324,13 @@ fn is_endpoint(text: &str) -> bool {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c));
     named && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+fn uid(text: Option<String>) -> Result<Option<Uuid>, String> {
+    let parse = |text: String| {
+        Uuid::try_parse(&text).map_err(|_no_uuid| format!("{} is no UUID", quoted(&text)))
+    };
+    text.map(parse).transpose()
 }
 
 fn prefix(text: &str) -> Result<String, String> {

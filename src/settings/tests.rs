@@ -77,7 +77,7 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn every_fault_is_named_at_once() {
-    let bad = "--name Worker_0 --etcd ftp://a:1 --prefix vectorsphere/ --namespace=-x \
+    let bad = "--name Worker_0 --etcd ftp://a:1 --prefix vectorsphere/ --namespace=-x --cluster-uid=1 \
                --listen nowhere --rpc-listen 10.0.0.1:1 --tls-cert c --advertise a/b --threads 0 \
                --environments-open-max many --map-bytes 2Gi --map-bytes-max 1Gi \
                --log-format xml --log a=b=c --end-with-parent=me";
@@ -93,6 +93,7 @@ fn every_fault_is_named_at_once() {
         "--prefix",
         "--namespace",
         "--cluster",
+        "--cluster-uid",
         "--listen",
         "--tls-key",
         "--advertise",

@@ -292,3 +292,15 @@ impl Timing {
         }
     }
 }
+
+/// The names of all series, as a scrape has them.
+#[cfg(test)]
+pub(crate) fn series() -> Vec<String> {
+    let counts = Count::EACH.map(|count| format!("{}_total", count.describe().name));
+    let levels = Level::EACH.map(|level| level.describe().name.to_owned());
+    let timings = Timing::EACH.map(|timing| timing.describe().name);
+    let timings = timings
+        .into_iter()
+        .flat_map(|name| ["bucket", "count", "sum"].map(|part| format!("{name}_seconds_{part}")));
+    counts.into_iter().chain(levels).chain(timings).collect()
+}

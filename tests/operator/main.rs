@@ -24,4 +24,5 @@ mod living;
 mod objects;
 mod operator_process;
 mod others;
+mod rendered;
 mod serving;

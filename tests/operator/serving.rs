@@ -151,7 +151,7 @@ impl<'a> Small<'a> {
     }
 
     /// A field of a Secret, decoded by kubectl.
-    fn secret(&self, name: &str, key: &str) -> String {
+    pub(crate) fn secret(&self, name: &str, key: &str) -> String {
         let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
         let arguments = ["get", "secret", name, "-n", self.namespace, "-o", &template];
         self.kubernetes.call(&arguments, "").accepted(name)
@@ -162,11 +162,21 @@ impl<'a> Small<'a> {
         self.python(APPLICATION, if write { "write" } else { "read" })
     }
 
+    /// The same, with the authority of this Secret.
+    pub(crate) fn application_trusting(&self, secret: &str, write: bool) -> Value {
+        let verb = if write { "write" } else { "read" };
+        self.python_trusting(secret, APPLICATION, verb)
+    }
+
     /// Runs a program of the official client with where it connects, the key, the authority and one
     /// argument; what it printed.
     pub(crate) fn python(&self, program: &str, argument: &str) -> Value {
+        self.python_trusting("small-gateway-tls", program, argument)
+    }
+
+    fn python_trusting(&self, secret: &str, program: &str, argument: &str) -> Value {
         let authority = self.folder.path().join("ca.crt");
-        fs_err::write(&authority, self.secret("small-gateway-tls", "ca.crt")).unwrap();
+        fs_err::write(&authority, self.secret(secret, "ca.crt")).unwrap();
         let tunnel = Tunnel::open(self.kubernetes, self.namespace);
         let output = Command::new(python())
             .args(["-c", program])

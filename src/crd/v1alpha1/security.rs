@@ -148,7 +148,7 @@ pub struct NetworkPolicy {
     #[serde(default = "defaults::yes")]
     pub enabled: bool,
 
-    /// Who may talk to the gateway. Absent: pods of the same namespace.
+    /// Who may talk to the gateway. Absent: everybody. An empty list: nobody but the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<NetworkPeer>>,
 }

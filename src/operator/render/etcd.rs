@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::pods::{container_security, pod_security};
+use super::options::{self, Pod, drop_nulls};
 use super::{Render, controlled};
 use crate::crd::v1alpha1::ManagedEtcd;
 use crate::operator::names::MEMBERS;
@@ -11,7 +11,7 @@ use crate::topology::Role;
 
 pub(in crate::operator) const CLIENT_PORT: u16 = 2379;
 pub(super) const PEER_PORT: u16 = 2380;
-const METRICS_PORT: u16 = 2381;
+pub(super) const METRICS_PORT: u16 = 2381;
 /// Bytes that a member may hold before it refuses writes.
 const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -24,8 +24,7 @@ pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
         "timeoutSeconds": 5, "failureThreshold": 5,
     });
     let container = json!({
-        "name": "etcd", "image": image, "imagePullPolicy": render.spec.image.pull_policy,
-        "args": arguments(render),
+        "name": "etcd", "image": image, "args": arguments(render),
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT},
@@ -33,20 +32,20 @@ pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
         "readinessProbe": probe, "resources": etcd.resources,
-        "securityContext": container_security(),
         "volumeMounts": [
             {"name": "data", "mountPath": "/data"},
             {"name": "tls", "mountPath": "/tls", "readOnly": true},
         ],
     });
-    let pod = json!({
-        "automountServiceAccountToken": false, "enableServiceLinks": false,
-        "securityContext": pod_security(), "containers": [container],
-        "volumes": [{"name": "tls", "secret": {
-            "secretName": subject.certificate_of("etcd"), "defaultMode": 0o440,
-        }}],
-    });
-    json!({"metadata": render.template_metadata(Role::Etcd), "spec": pod})
+    let certificates = json!({"name": "tls", "secret": {
+        "secretName": subject.certificate_of("etcd"), "defaultMode": 0o440,
+    }});
+    let pod = Pod {
+        container,
+        volumes: vec![certificates],
+        grace_seconds: None,
+    };
+    options::template(render, Role::Etcd, pod)
 }
 
 /// Its StatefulSet. Members start at once; they are replaced one by one, for a quorum is not an order.
@@ -71,7 +70,7 @@ pub(super) fn stateful_set(
         let members = json!({ MEMBERS: render.etcd_members.to_string() });
         metadata.insert("annotations".to_owned(), members);
     }
-    json!({
+    let mut members = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": metadata,
         "spec": {
@@ -81,7 +80,9 @@ pub(super) fn stateful_set(
             "template": controlled(template),
             "volumeClaimTemplates": [claim],
         },
-    })
+    });
+    drop_nulls(&mut members);
+    members
 }
 
 fn arguments(render: &Render<'_>) -> Vec<String> {

@@ -2,31 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::etcd::CLIENT_PORT;
-use super::{HTTP_PORT, RPC_PORT, Render, controlled};
-use crate::crd::v1alpha1::{LogFormat, PodOptions};
+use super::options::{self, Pod, drop_nulls};
+use super::{HTTP_PORT, RPC_PORT, Render, controlled, coordination, overlay, serving};
+use crate::crd::v1alpha1::LogFormat;
 use crate::operator::names::{ORDINAL, claim_of};
 use crate::operator::revisions::Template;
 use crate::topology::{Component, Role};
 
-/// The user of the image.
-const USER: i64 = 10_001;
 /// How long a pod gets: a drain and a little more.
 const GRACE_SECONDS: i64 = 30;
-
-pub(super) fn pod_security() -> Value {
-    json!({
-        "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
-    })
-}
-
-pub(super) fn container_security() -> Value {
-    json!({
-        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
-        "capabilities": {"drop": ["ALL"]},
-    })
-}
 
 /// What every pod of a role is made from, as `revisions` keeps it: nothing in it depends on the pod.
 pub(super) fn role_template(render: &Render<'_>, role: Role) -> Value {
@@ -66,14 +50,15 @@ pub(in crate::operator) fn master(
     })
 }
 
-/// The gateways. Their Deployment replaces them: another is ready before one ends.
+/// The gateways. Their Deployment replaces them: another is ready before one ends. How many is left to an
+/// autoscaler when no number is given.
 pub(in crate::operator) fn gateway(
     render: &Render<'_>,
-    replicas: u32,
+    replicas: Option<u32>,
     template: &Template<'_>,
 ) -> Value {
     let subject = render.subject;
-    json!({
+    let mut gateways = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": render.metadata(&subject.of(Role::Gateway), Some(Role::Gateway)),
         "spec": {
@@ -82,7 +67,9 @@ pub(in crate::operator) fn gateway(
             "selector": {"matchLabels": subject.selector(Role::Gateway)},
             "template": controlled(template),
         },
-    })
+    });
+    drop_nulls(&mut gateways);
+    gateways
 }
 
 /// One worker, with its own volume.
@@ -92,33 +79,21 @@ pub(in crate::operator) fn worker(
     template: &Template<'_>,
 ) -> Value {
     let mut pod = controlled(template);
-    let mut metadata = render.metadata(&worker.name, Some(Role::Worker));
-    let own = pod
-        .pointer_mut("/metadata")
-        .map(Value::take)
-        .unwrap_or_default();
-    merge(&mut metadata, own);
-    let ordinal = json!({"labels": {ORDINAL: worker.ordinal.to_string()}});
-    merge(&mut metadata, ordinal);
-    let mut spec = pod.get_mut("spec").map(Value::take).unwrap_or_default();
-    if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
+    let identity = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": render.metadata(&worker.name, Some(Role::Worker)),
+    });
+    overlay::lay(&mut pod, &identity);
+    let number = json!({"metadata": {"labels": {ORDINAL: worker.ordinal.to_string()}}});
+    overlay::lay(&mut pod, &number);
+    if let Some(Value::Array(volumes)) = pod.pointer_mut("/spec/volumes") {
+        // Whatever an overlay says: a worker without its own data is another one.
+        volumes.retain(|volume| volume.get("name") != Some(&json!("data")));
         volumes.push(json!({
             "name": "data", "persistentVolumeClaim": {"claimName": claim_of(&worker.name)},
         }));
     }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-}
-
-/// Puts the fields of one object into another, object by object.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        },
-        (into, from) => *into = from,
-    }
+    pod
 }
 
 fn arguments(render: &Render<'_>, role: Role) -> Vec<String> {
@@ -128,43 +103,36 @@ fn arguments(render: &Render<'_>, role: Role) -> Vec<String> {
         LogFormat::Json => "json",
         LogFormat::Text => "text",
     };
-    let etcd = subject.dns(&subject.of(Role::Etcd));
+    let certificate = serving::folder(render.spec, role);
     let mut arguments = vec![
         role.to_string(),
         "--name=$(POD_NAME)".to_owned(),
         "--data-dir=/data".to_owned(),
         format!("--namespace={}", subject.namespace),
         format!("--cluster={}", subject.name),
-        format!("--etcd=https://{etcd}:{CLIENT_PORT}"),
-        "--etcd-tls=/tls".to_owned(),
         "--peer-tls=/tls".to_owned(),
-        "--tls-cert=/tls/tls.crt".to_owned(),
-        "--tls-key=/tls/tls.key".to_owned(),
+        format!("--tls-cert={certificate}/tls.crt"),
+        format!("--tls-key={certificate}/tls.key"),
         "--api-key-file=/keys".to_owned(),
         format!("--listen=0.0.0.0:{HTTP_PORT}"),
         "--advertise=$(POD_IP)".to_owned(),
         format!("--log-format={format}"),
         format!("--log={}", logging.filter),
     ];
+    arguments.extend(coordination::arguments(render));
     if role != Role::Gateway {
         arguments.push(format!("--rpc-listen=0.0.0.0:{RPC_PORT}"));
     }
     arguments
 }
 
-fn options<'a>(render: &'a Render<'_>, role: Role) -> (&'a PodOptions, Value) {
-    let spec = render.spec;
-    let (options, resources) = match role {
-        Role::Gateway => (&spec.gateway.pod, json!(spec.gateway.resources)),
-        Role::Master => (&spec.master.pod, json!(spec.master.resources)),
-        Role::Worker | Role::Etcd => (&spec.worker.pod, json!(spec.worker.resources)),
-    };
-    (options, resources)
-}
-
 fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
-    let subject = render.subject;
-    let (options, resources) = options(render, role);
+    let (spec, subject) = (render.spec, render.subject);
+    let resources = match role {
+        Role::Gateway => &spec.gateway.resources,
+        Role::Master => &spec.master.resources,
+        Role::Worker | Role::Etcd => &spec.worker.resources,
+    };
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let probe = |path: &str, period: u32, failures: u32| {
         json!({
@@ -172,24 +140,10 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
             "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures,
         })
     };
-    let mount = |name: &str, path: &str, read_only: bool| json!({"name": name, "mountPath": path, "readOnly": read_only});
-    let container = json!({
-        "name": role.as_str(), "image": render.image(),
-        "imagePullPolicy": render.spec.image.pull_policy,
-        "args": arguments,
-        "env": [field("POD_NAME", "metadata.name"), field("POD_IP", "status.podIP")],
-        "ports": [{"name": "http", "containerPort": HTTP_PORT}],
-        "readinessProbe": probe("/readyz", 1, 2),
-        "livenessProbe": probe("/livez", 10, 6),
-        "resources": resources, "securityContext": container_security(),
-        "volumeMounts": [
-            mount("data", "/data", false), mount("tls", "/tls", true), mount("keys", "/keys", true),
-        ],
-    });
+    let mount = |name: &str, path: &str, read_only: bool| json!({"name": name, "mountPath": path, "readOnly": read_only.then_some(true)});
     let secret = |name: &str, secret: &str| json!({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}});
     let own = subject.keys();
-    let keys = render
-        .spec
+    let keys = spec
         .auth
         .secret
         .as_ref()
@@ -202,23 +156,29 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
         // What these need is in etcd; a worker's own volume comes with the pod.
         volumes.push(json!({"name": "data", "emptyDir": {"sizeLimit": "64Mi"}}));
     }
-    let spread = json!([{
-        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": subject.selector(role)},
-    }]);
-    json!({
-        "metadata": render.template_metadata(role),
-        "spec": {
-            "automountServiceAccountToken": false, "enableServiceLinks": false,
-            "terminationGracePeriodSeconds":
-                options.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS),
-            "securityContext": pod_security(), "containers": [container],
-            "topologySpreadConstraints": spread,
-            "imagePullSecrets": render.spec.image.pull_secrets,
-            "nodeSelector": options.node_selector,
-            "tolerations": options.tolerations.clone().unwrap_or_default(),
-            "volumes": volumes,
-        },
-    })
+    let mut mounts = vec![
+        mount("data", "/data", false),
+        mount("tls", "/tls", true),
+        mount("keys", "/keys", true),
+    ];
+    let others = [serving::secret(render, role), coordination::secret(render)];
+    for (name, folder, of) in others.into_iter().flatten() {
+        volumes.push(secret(name, &of));
+        mounts.push(mount(name, folder, true));
+    }
+    let container = json!({
+        "name": role.as_str(), "image": render.image(), "args": arguments,
+        "env": [field("POD_NAME", "metadata.name"), field("POD_IP", "status.podIP")],
+        "ports": [{"name": "http", "containerPort": HTTP_PORT}],
+        "readinessProbe": probe("/readyz", 1, 2),
+        "livenessProbe": probe("/livez", 10, 6),
+        "resources": resources,
+        "volumeMounts": mounts,
+    });
+    let pod = Pod {
+        container,
+        volumes,
+        grace_seconds: Some(GRACE_SECONDS),
+    };
+    options::template(render, role, pod)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use vectorsphere::clock::{Clock, SystemClock};
-use vectorsphere::coordination::registry::claim_meta;
+use vectorsphere::coordination::registry::{Expected, claim_meta};
 use vectorsphere::coordination::{Error, Guard};
 use vectorsphere::fault::{Fault, Kind};
 use vectorsphere::ids::Revision;
@@ -191,13 +191,20 @@ async fn two_clusters_cannot_have_one_prefix() {
     let clock: &dyn Clock = &SystemClock;
     let plumbing = (clock, &*entropy);
     let (one, two) = tokio::join!(
-        claim_meta(&etcd, &keys, Some(ours), plumbing),
-        claim_meta(&etcd, &keys, None, plumbing),
+        claim_meta(&etcd, &keys, Expected::Remembered(ours), plumbing),
+        claim_meta(&etcd, &keys, Expected::Any, plumbing),
     );
     let (one, two) = (one.unwrap_or(ours), two.unwrap());
-    assert_eq!(claim_meta(&etcd, &keys, None, plumbing).await.unwrap(), two);
+    assert_eq!(
+        claim_meta(&etcd, &keys, Expected::Any, plumbing)
+            .await
+            .unwrap(),
+        two
+    );
     assert!(one == ours, "whoever came first, nobody is told a third id");
-    let refused = claim_meta(&etcd, &keys, Some(theirs), plumbing).await;
+    let told = claim_meta(&etcd, &keys, Expected::Told(theirs), plumbing).await;
+    assert!(matches!(told, Err(Error::PrefixInUse { .. })), "{told:?}");
+    let refused = claim_meta(&etcd, &keys, Expected::Remembered(theirs), plumbing).await;
     let refused = refused.unwrap_err();
     let text = refused.to_string();
     assert!(
@@ -209,6 +216,6 @@ async fn two_clusters_cannot_have_one_prefix() {
     let newer = format!(r#"{{"v":1,"uid":"{two}","created_ms":1,"min_reader":9}}"#);
     let mut raw = server.raw().await;
     raw.put(keys.meta(), newer, None).await.unwrap();
-    let refused = claim_meta(&etcd, &keys, Some(two), plumbing).await;
+    let refused = claim_meta(&etcd, &keys, Expected::Remembered(two), plumbing).await;
     assert!(refused.is_err(), "{refused:?}");
 }

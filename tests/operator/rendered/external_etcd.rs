@@ -1,0 +1,124 @@
+//! Clusters on an etcd that is none of theirs.
+
+use serde_json::{Value, json};
+
+use super::authority::Authority;
+use super::{KINDS, OURS, manifest, prepared, small};
+use crate::kubernetes::Kubernetes;
+
+/// The etcd, with certificates on both sides, and its Service `etcd`.
+fn etcd(namespace: &str, image: &str) -> [Value; 2] {
+    let url = format!("https://etcd.{namespace}.svc:2379");
+    let arguments = [
+        "--data-dir=/data".to_owned(),
+        "--listen-client-urls=https://0.0.0.0:2379".to_owned(),
+        format!("--advertise-client-urls={url}"),
+        "--cert-file=/tls/tls.crt".to_owned(),
+        "--key-file=/tls/tls.key".to_owned(),
+        "--trusted-ca-file=/tls/ca.crt".to_owned(),
+        "--client-cert-auth=true".to_owned(),
+    ];
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "etcd", "namespace": namespace, "labels": {"app": "etcd"}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 10001, "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments,
+                "readinessProbe": {"tcpSocket": {"port": 2379}, "periodSeconds": 1},
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"}, {"name": "tls", "mountPath": "/tls"},
+                ],
+            }],
+            "volumes": [
+                {"name": "data", "emptyDir": {}}, {"name": "tls", "secret": {"secretName": "server"}},
+            ],
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "etcd", "namespace": namespace},
+        "spec": {"selector": {"app": "etcd"}, "ports": [{"port": 2379}]},
+    });
+    [pod, service]
+}
+
+/// Two clusters of one name in two namespaces on one etcd: each works, and knows nothing of the other.
+#[test]
+fn two_clusters_of_one_name_on_one_etcd_never_meet() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    let image = std::env::var("VECTORSPHERE_TEST_ETCD_IMAGE").unwrap();
+    let namespaces = ["one", "two"].map(|name| prepared(&kubernetes, name));
+    let [one, two] = namespaces.each_ref();
+    let host = format!("etcd.{}.svc", one.name);
+    let authority = Authority::new();
+    let client = authority.sign(&["client"]);
+    let server = authority.sign(&[&host]);
+    kubernetes
+        .apply(&server.secret(&one.name, "server"))
+        .accepted("a Secret");
+    for object in etcd(&one.name, &image) {
+        kubernetes.apply(&object).accepted("etcd");
+    }
+    let external = json!({"etcd": {"external": {
+        "endpoints": [format!("https://{host}:2379")], "tlsSecret": {"name": "etcd-client"},
+    }}});
+    let mut manifest: Value = serde_json::from_str(&manifest(&external)).unwrap();
+    manifest["spec"]["etcd"]
+        .as_object_mut()
+        .unwrap()
+        .remove("managed");
+    let clusters = [one, two].map(|namespace| {
+        kubernetes
+            .apply(&client.secret(&namespace.name, "etcd-client"))
+            .accepted("a Secret");
+        let small = small(&kubernetes, namespace);
+        small.apply(&manifest.to_string());
+        small
+    });
+    for small in &clusters {
+        small.wait("condition=Ready");
+    }
+    // Each makes a collection of the same name: were they one, the second could not.
+    for small in &clusters {
+        let found = small.application_trusting("small-gateway-tls", true);
+        assert_eq!(found, json!([[99, 98, 97], 100]));
+    }
+    for small in &clusters {
+        let status = &small.get("vectorcluster", "small")["status"];
+        assert_eq!(status["etcd"]["summary"], "external");
+        let conditions = status["conditions"].as_array().unwrap();
+        let etcd = conditions
+            .iter()
+            .find(|one| one["type"] == "EtcdReady")
+            .unwrap();
+        assert_eq!(
+            (&etcd["status"], &etcd["reason"]),
+            (&json!("True"), &json!("Quorate"))
+        );
+        let list = [
+            "get",
+            KINDS,
+            "-n",
+            small.namespace,
+            "-l",
+            OURS,
+            "-o",
+            "name",
+        ];
+        let made = kubernetes.call(&list, "").accepted("children");
+        assert!(
+            made.contains("small-master") && !made.contains("etcd"),
+            "{made}"
+        );
+    }
+}
