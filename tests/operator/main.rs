@@ -1,7 +1,8 @@
 //! The tests of the operator on a real Kubernetes: one binary, run by `scripts/test-kubernetes`.
 //!
 //! `cargo test` alone leaves it out: what it needs is started by that script. Nothing here pretends to
-//! be an API server.
+//! be an API server. The script runs it twice: first what asks the API server alone, without an operator
+//! that would carry out what is only to be accepted or refused; then what has an operator act.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,19 +11,6 @@
     reason = "a test fails by panicking, and lints do not see helpers of tests as tests"
 )]
 
-mod behaviour;
-mod bounds;
-mod cases;
-mod charts;
-mod cluster;
-mod collection;
-mod columns;
-mod definitions;
+mod acting;
+mod api_only;
 mod kubernetes;
-mod lifecycle;
-mod living;
-mod objects;
-mod operator_process;
-mod others;
-mod rendered;
-mod serving;

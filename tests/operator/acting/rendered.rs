@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vectorsphere::clock::{Clock, SystemClock};
 
+use crate::acting::operator_process::calm;
+use crate::acting::serving::{SMALL, Small, install};
 use crate::kubernetes::{Kubernetes, Namespace};
-use crate::serving::{SMALL, Small, install};
 
 /// How long anything that is waited for may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -160,6 +161,7 @@ fn what_stands_beside_the_pods_is_made_kept_and_deleted() {
         return;
     };
     let namespace = prepared(&kubernetes, "beside");
+    let _calm = calm();
     let small = small(&kubernetes, &namespace);
     small.apply(&manifest(&json!({
         "gateway": {"replicas": 2, "service": {"annotations": {"note.test/a": "b"}}},

@@ -1,5 +1,6 @@
 //! Objects that others make: they are asked for, waited for, and never taken over.
 
+use crate::acting::operator_process::calm;
 use serde_json::{Value, json};
 
 use super::authority::Authority;
@@ -70,6 +71,7 @@ fn gateways_show_the_certificate_that_cert_manager_issues() {
         return;
     };
     let namespace = prepared(&kubernetes, "issued");
+    let _calm = calm();
     let small = small(&kubernetes, &namespace);
     small.apply(&manifest(&json!({"tls": {
         "mode": "CertManager", "issuerRef": {"name": "internal"}, "extraDnsNames": ["search.example"],
@@ -113,6 +115,7 @@ fn monitors_are_made_where_their_kinds_are_known() {
         return;
     };
     let namespace = prepared(&kubernetes, "monitored");
+    let _calm = calm();
     let small = small(&kubernetes, &namespace);
     let on = json!({"enabled": true, "labels": {"release": "prometheus"}});
     small.apply(&manifest(&json!({"monitoring": {
@@ -179,6 +182,7 @@ fn what_somebody_else_made_is_not_taken_over() {
         return;
     };
     let namespace = prepared(&kubernetes, "foreign");
+    let _calm = calm();
     let small = small(&kubernetes, &namespace);
     let theirs = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
@@ -203,6 +207,7 @@ fn what_no_process_would_do_is_refused() {
         return;
     };
     let namespace = prepared(&kubernetes, "refused");
+    let _calm = calm();
     let small = small(&kubernetes, &namespace);
     small.apply(&manifest(
         &json!({"tls": {"mode": "Disabled"}, "auth": {"mode": "Disabled"}}),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
+use crate::acting::serving::python;
 use crate::kubernetes::{Answer, Kubernetes, Namespace};
-use crate::serving::python;
 
 /// How long any change may take on a machine that others use too.
 const LIMIT: Duration = Duration::from_secs(300);

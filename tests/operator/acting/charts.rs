@@ -6,9 +6,9 @@ use std::process::Command;
 use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
+use crate::acting::operator_process::{PATIENCE, SYSTEM, alone, fetch, until, wait_ready};
+use crate::acting::serving::install;
 use crate::kubernetes::{Answer, Kubernetes};
-use crate::operator_process::{PATIENCE, SYSTEM, alone, fetch, until, wait_ready};
-use crate::serving::install;
 
 const OPERATOR: &str = "charts/vectorsphere-operator";
 const CLUSTER: &str = "charts/vectorsphere-cluster";

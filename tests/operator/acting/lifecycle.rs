@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::acting::living::Living;
+use crate::acting::operator_process::{alone, calm};
+use crate::acting::serving::install;
 use crate::kubernetes::Kubernetes;
-use crate::living::Living;
-use crate::serving::install;
 
 /// Several of what is replaced without a gap; one worker, since there is one copy of each shard.
 const DOUBLE: &str = r"
@@ -43,6 +44,8 @@ fn gateways_and_masters_are_updated_under_searches_a_bad_image_is_taken_back_and
         return;
     };
     install(&kubernetes);
+    // It starts the operators anew.
+    let _alone = alone();
     let double = Living::new(&kubernetes, "double");
     double.apply(DOUBLE);
     double.until_phase("Running");
@@ -148,6 +151,7 @@ fn a_worker_with_shards_stays_until_they_are_gone_and_its_number_is_not_used_aga
         return;
     };
     install(&kubernetes);
+    let _calm = calm();
     let scaled = Living::new(&kubernetes, "scaled");
     scaled.apply(&single("scaled"));
     scaled.until_phase("Running");
@@ -209,6 +213,7 @@ fn a_cluster_sleeps_and_wakes_and_its_volumes_outlive_it_until_they_are_taken_ov
         return;
     };
     install(&kubernetes);
+    let _calm = calm();
     let kept = Living::new(&kubernetes, "kept");
     kept.apply(&single("kept"));
     kept.until_phase("Running");

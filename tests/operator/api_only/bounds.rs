@@ -6,9 +6,9 @@ use jsonschema::draft202012;
 use serde_json::{Map, Value, json};
 use vectorsphere::crd::{self, KUBERNETES_FIELDS, Kind};
 
-use crate::definitions::{WITHOUT_RULES, installed};
+use crate::api_only::definitions::{WITHOUT_RULES, installed};
+use crate::api_only::others::least;
 use crate::kubernetes::Kubernetes;
-use crate::others::least;
 
 /// What fits the patterns that a row of letters does not.
 const SAMPLES: &[&str] = &[

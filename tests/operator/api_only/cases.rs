@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Map, Value, json};
 use vectorsphere::crd::{self, Kind};
 
-use crate::definitions::{WITHOUT_RULES, installed, resource};
+use crate::api_only::definitions::{WITHOUT_RULES, installed, resource};
 use crate::kubernetes::{Answer, Kubernetes};
 
 /// Calls at once: enough to keep two cores busy.

@@ -3,9 +3,9 @@
 use serde_json::Value;
 use vectorsphere::crd::Kind;
 
-use crate::cases::{Case, Fields, Table, bad, bad_change, change, good};
+use crate::api_only::cases::{Case, Fields, Table, bad, bad_change, change, good};
 
-const MINIMAL: &str = include_str!("../../manifests/samples/minimal.yaml");
+const MINIMAL: &str = include_str!("../../../manifests/samples/minimal.yaml");
 
 /// The least manifest: the sample.
 pub(crate) fn least() -> Value {

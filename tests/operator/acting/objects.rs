@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use vectorsphere::clock::{Clock, SystemClock};
 use vectorsphere::crd::Kind;
 
+use crate::acting::operator_process::calm;
+use crate::acting::serving::{SMALL, Small, install};
+use crate::api_only::others::least;
 use crate::kubernetes::Kubernetes;
-use crate::others::least;
-use crate::serving::{SMALL, Small, install};
 
 /// How long one step may take; what waits is looked at again after a minute at the latest.
 const STEP: Duration = Duration::from_secs(120);
@@ -138,13 +139,10 @@ fn a_collection_is_made_kept_taken_over_and_deleted_as_its_object_says() {
         return;
     };
     install(&kubernetes);
+    let _calm = calm();
     let namespace = kubernetes.namespace("collections");
     let objects = Objects {
-        small: Small {
-            kubernetes: &kubernetes,
-            namespace: &namespace.name,
-            folder: tempfile::tempdir().unwrap(),
-        },
+        small: Small::new(&kubernetes, &namespace.name),
     };
     // Before its cluster: it says so, waits, and is made when the cluster is there.
     let texts = |more| objects.collection("texts", more);
@@ -226,13 +224,10 @@ fn a_task_is_done_once_or_says_why_not() {
         return;
     };
     install(&kubernetes);
+    let _calm = calm();
     let namespace = kubernetes.namespace("tasks");
     let objects = Objects {
-        small: Small {
-            kubernetes: &kubernetes,
-            namespace: &namespace.name,
-            folder: tempfile::tempdir().unwrap(),
-        },
+        small: Small::new(&kubernetes, &namespace.name),
     };
     let early = objects.task("early", json!({"task": "RotateCertificates"}));
     assert_eq!(
@@ -269,9 +264,27 @@ fn a_task_is_done_once_or_says_why_not() {
     // Once: nothing is issued again.
     assert_eq!(roles.map(|role| objects.certificate(role)), after);
 
-    // Made anew, each once: another pod, which serves.
+    restarts(&objects);
+
+    // One that has ended goes after its time.
+    let short = json!({"task": "VerifyData", "ttlSecondsAfterFinished": 1});
+    objects.task("short", short);
+    let gone = [
+        "wait",
+        "--for=delete",
+        "vectoropstask/short",
+        "-n",
+        &namespace.name,
+        "--timeout=60s",
+    ];
+    kubernetes.call(&gone, "").accepted("short");
+}
+
+/// Pods that a task has made anew, once: others, which serve.
+fn restarts(objects: &Objects<'_>) {
     let uid = |pod: &str| {
-        let pod = kubernetes.get(&namespace.name, "pod", pod);
+        let small = &objects.small;
+        let pod = small.kubernetes.get(small.namespace, "pod", pod);
         pod["metadata"]["uid"].clone()
     };
     let pods = ["small-master-0", "small-worker-0"];
@@ -291,19 +304,6 @@ fn a_task_is_done_once_or_says_why_not() {
         "{after:?} {last:?}"
     );
     objects.small.wait("condition=Ready");
-
-    // One that has ended goes after its time.
-    let short = json!({"task": "VerifyData", "ttlSecondsAfterFinished": 1});
-    objects.task("short", short);
-    let gone = [
-        "wait",
-        "--for=delete",
-        "vectoropstask/short",
-        "-n",
-        &namespace.name,
-        "--timeout=60s",
-    ];
-    kubernetes.call(&gone, "").accepted("short");
 }
 
 /// The reason of the only condition.
@@ -317,13 +317,10 @@ fn backups_schedules_and_restores_say_that_they_are_not_built() {
         return;
     };
     install(&kubernetes);
+    let _calm = calm();
     let namespace = kubernetes.namespace("rejected");
     let objects = Objects {
-        small: Small {
-            kubernetes: &kubernetes,
-            namespace: &namespace.name,
-            folder: tempfile::tempdir().unwrap(),
-        },
+        small: Small::new(&kubernetes, &namespace.name),
     };
     for (kind, resource) in [
         (Kind::Backup, "vectorbackup"),

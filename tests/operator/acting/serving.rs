@@ -9,11 +9,12 @@ use std::time::Duration;
 use serde_json::Value;
 use vectorsphere::clock::{Clock, SystemClock};
 
+use crate::acting::operator_process;
+use crate::api_only::definitions;
 use crate::kubernetes::Kubernetes;
-use crate::{definitions, operator_process};
 
-pub(crate) const SMALL: &str = include_str!("../../manifests/samples/small.yaml");
-pub(crate) const OPERATOR: &str = include_str!("../../manifests/operator.yaml");
+pub(crate) const SMALL: &str = include_str!("../../../manifests/samples/small.yaml");
+pub(crate) const OPERATOR: &str = include_str!("../../../manifests/operator.yaml");
 /// How long a cluster may take on a machine that others use too. What it takes is printed.
 const READY: &str = "--timeout=240s";
 
@@ -213,7 +214,9 @@ pub(crate) fn install(kubernetes: &Kubernetes) {
 }
 
 fn install_now(kubernetes: &Kubernetes) {
+    let when_there = operator_process::start_without_definitions(kubernetes);
     definitions::installed(kubernetes);
+    when_there();
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     kubernetes.call(&arguments, OPERATOR).accepted("operator");
     let system = "vectorsphere-system";

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use vectorsphere::crd::{self, Kind};
 
 use crate::kubernetes::Kubernetes;
-use crate::operator_process;
 
 /// The group of the copies.
 pub(crate) const WITHOUT_RULES: &str = "without-rules.vectorsphere.test";
@@ -22,7 +21,6 @@ pub(crate) fn resource(kind: Kind, group: &str) -> String {
 pub(crate) fn installed(kubernetes: &Kubernetes) {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        let when_there = operator_process::start_without_definitions(kubernetes);
         let ours = Kind::ALL.map(|kind| crd::definition(kind).clone());
         let copies = Kind::ALL.map(|kind| without_rules(crd::definition(kind)));
         let items: Vec<Value> = ours.into_iter().chain(copies).collect();
@@ -41,7 +39,6 @@ pub(crate) fn installed(kubernetes: &Kubernetes) {
         }
         let wait: Vec<&str> = wait.iter().map(String::as_str).collect();
         kubernetes.call(&wait, "").accepted("definitions");
-        when_there();
     });
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use vectorsphere::crd::{API_VERSION, Kind};
 
-use crate::cases::{Case, Table, bad, bad_change, change, good};
+use crate::api_only::cases::{Case, Table, bad, bad_change, change, good};
 
 /// A name as long as Kubernetes lets one be; only a cluster's is bounded further.
 pub(crate) const LONG: &str = concat!(
@@ -22,7 +22,7 @@ pub(crate) const CLUSTER_41: &str = "a2345678901234567890123456789012345678901";
 fn spec(kind: Kind) -> Value {
     let backup = json!({"cluster": "demo", "location": {"s3": {"bucket": "backups"}}});
     match kind {
-        Kind::Cluster => crate::cluster::least()["spec"].clone(),
+        Kind::Cluster => crate::api_only::cluster::least()["spec"].clone(),
         Kind::Collection => json!({"cluster": "demo", "dimension": 768}),
         Kind::Backup => backup,
         Kind::BackupSchedule => json!({"schedule": "30 3 * * *", "template": backup}),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 use vectorsphere::clock::{Clock, Moment, SystemClock};
 
+use crate::acting::serving;
+use crate::acting::serving::{OPERATOR, Small, install};
 use crate::kubernetes::Kubernetes;
-use crate::serving::{OPERATOR, Small, install};
-use crate::{definitions, serving};
 
 pub(crate) const SYSTEM: &str = "vectorsphere-system";
 const NAME: &str = "vectorsphere-operator";
@@ -198,7 +198,7 @@ fn without_definitions_operators_live_are_not_ready_and_say_why() {
     let Some(kubernetes) = Kubernetes::of_this_run() else {
         return;
     };
-    definitions::installed(&kubernetes);
+    install(&kubernetes);
     let Some(waited) = WAITED.get().unwrap() else {
         eprintln!("SKIPPED: the definitions were there before, or there is no node");
         return;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use vectorsphere::crd::Kind;
 
-use crate::behaviour::{demo, patch_status};
-use crate::definitions::installed;
+use crate::api_only::behaviour::{demo, patch_status};
+use crate::api_only::definitions::installed;
 use crate::kubernetes::Kubernetes;
 
 /// An age in minutes or seconds: the object is new.

@@ -2,8 +2,8 @@
 
 use vectorsphere::crd::Kind;
 
-use crate::cases::{Case, bad, bad_change, change, good};
-use crate::others::{CLUSTER_41, LONG, check};
+use crate::api_only::cases::{Case, bad, bad_change, change, good};
+use crate::api_only::others::{CLUSTER_41, LONG, check};
 
 /// As long as a cluster's name may be.
 const CLUSTER_40: &str = "a234567890123456789012345678901234567890";

@@ -10,10 +10,10 @@ use vectorsphere::crd::v1alpha1::{
 };
 use vectorsphere::crd::{GROUP, Kind};
 
-use crate::cases::set;
-use crate::definitions::{installed, resource};
+use crate::api_only::cases::set;
+use crate::api_only::definitions::{installed, resource};
+use crate::api_only::others::least;
 use crate::kubernetes::{Kubernetes, Namespace};
-use crate::others::least;
 
 /// The least object of a kind in a namespace, under the name `demo`.
 pub(crate) fn demo(kind: Kind, namespace: &Namespace<'_>) -> Value {

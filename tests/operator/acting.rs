@@ -1,0 +1,9 @@
+//! With an operator that acts, in real pods.
+
+pub(crate) mod charts;
+pub(crate) mod lifecycle;
+pub(crate) mod living;
+pub(crate) mod objects;
+pub(crate) mod operator_process;
+pub(crate) mod rendered;
+pub(crate) mod serving;
