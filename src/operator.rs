@@ -13,6 +13,7 @@
 
 mod accessories;
 mod act;
+mod authority;
 mod autoscaling;
 mod certificates;
 mod cluster_api;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub candidacy: Option<Candidacy>,
     /// What it says of itself.
     pub instruments: Instruments,
+    /// How long each step of a change of authorities lasts at least.
+    pub authority_overlap: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where keys and names come from.
@@ -132,6 +135,7 @@ async fn controllers(client: Client, parts: Parts, working: Tasks) {
         maker: Maker {
             clock: parts.clock,
             entropy: parts.entropy,
+            overlap: parts.authority_overlap,
         },
         recorder: Recorder::new(client, REPORTER.into()),
         instruments: parts.instruments,

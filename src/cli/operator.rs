@@ -61,6 +61,7 @@ async fn work(settings: Operator) -> anyhow::Result<()> {
             namespace: lease.namespace,
             name: lease.name,
         }),
+        authority_overlap: settings.authority_overlap,
         instruments,
         clock,
         entropy,

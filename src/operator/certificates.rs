@@ -1,9 +1,10 @@
 //! The authority of a cluster, and the certificates that it gives to its roles. Pure but for keys.
 //!
-//! The authority's certificate and key lie in a Secret and are made once. Of a certificate only what
-//! stands in its Secret's annotations is looked at: when it ends, for which names it is, and which demand
-//! to rotate it has met. One is issued anew when it is about to end, when its names are others, when that
-//! is demanded, or when nobody knows.
+//! The authority's certificate and key lie in a Secret; `authority` says when it is changed. Of a
+//! certificate only what stands in its Secret's annotations is looked at: when it ends, for which names it
+//! is, which demand to rotate it has met, and beside which authorities it stands. One is issued anew when
+//! it is about to end, when its names or the authorities are others, when that is demanded, or when nobody
+//! knows.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use crate::security::Peer;
 use crate::security::peers::certificate_name;
 use crate::topology::Role;
 
-/// How long an authority is valid: ten years. Changing it is a step of its own.
-const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// How long an authority is valid: ten years.
+pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// Clocks of other machines may be behind.
 const SKEW: Duration = Duration::from_secs(3_600);
 
@@ -51,6 +52,8 @@ pub(super) struct Held {
     pub(super) names: Option<String>,
     /// Which demand to issue it anew it has met.
     pub(super) rotated: Option<String>,
+    /// The mark of the authorities when it was issued.
+    pub(super) authorities: Option<String>,
 }
 
 /// When certificates are issued anew.
@@ -61,6 +64,8 @@ pub(super) struct Due<'a> {
     pub(super) renew_before: Duration,
     /// Once for each such demand.
     pub(super) rotate: Option<&'a str>,
+    /// The mark of the authorities.
+    pub(super) authorities: &'a str,
 }
 
 impl Wanted {
@@ -74,6 +79,7 @@ impl Wanted {
         let ends = held.not_after.as_deref();
         let ends = ends.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         ends.is_none_or(|ends| ends - due.renew_before <= due.now)
+            || held.authorities.as_deref() != Some(due.authorities)
             || held.names.as_deref() != Some(&self.joined())
             || due.rotate.is_some() && due.rotate != held.rotated.as_deref()
     }
@@ -216,6 +222,7 @@ mod tests {
             now: OffsetDateTime::UNIX_EPOCH,
             renew_before: Duration::from_secs(3_600),
             rotate: None,
+            authorities: "old",
         };
         let wanted = Wanted {
             role: "worker",
@@ -225,7 +232,13 @@ mod tests {
             not_after: Some(not_after.to_owned()),
             names: Some(names.to_owned()),
             rotated: None,
+            authorities: Some("old".to_owned()),
         };
+        let others = Due {
+            authorities: "old and new",
+            ..due
+        };
+        assert!(wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), others));
         assert!(wanted.is_due(&Held::default(), due));
         assert!(wanted.is_due(&held("1970-01-01T00:59:00Z", "a,b"), due));
         assert!(!wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), due));

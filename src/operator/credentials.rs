@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::certificates::{self, Due, Held, Pair};
+use super::authority::{Authorities, Rules};
+use super::certificates::{self, AUTHORITY_LIFE, Due, Held, Pair};
 use super::cluster_api::ClusterApi;
-use super::names::{CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
+use super::names::{
+    AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATE_AUTHORITY, ROTATED, SINCE, Subject,
+    TRUSTED_SINCE,
+};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::{TlsMode, VectorClusterSpec};
 use crate::entropy::Entropy;
@@ -23,6 +30,9 @@ use crate::security::{Credentials, Peers};
 pub(super) struct Maker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
+    /// How long each step of a change of authorities lasts at least: what a Secret takes to reach every
+    /// process, and more.
+    pub(super) overlap: Duration,
 }
 
 impl Maker {
@@ -37,14 +47,15 @@ impl Maker {
         api: &ClusterApi,
         spec: &VectorClusterSpec,
         owner: &Value,
-        rotate: Option<&str>,
+        (authorities, rotate): (&Authorities, Option<&str>),
     ) -> Result<Vec<(String, String)>, Error> {
-        let authority = self.authority(api, owner).await?;
         let life = certificates::duration(&spec.tls.duration)?;
+        let mark = authorities.mark();
         let due = Due {
             now: self.now(),
             renew_before: certificates::duration(&spec.tls.renew_before)?,
             rotate,
+            authorities: &mark,
         };
         let mut ends = Vec::new();
         for wanted in certificates::wanted(&api.subject, spec) {
@@ -54,12 +65,13 @@ impl Maker {
                 ends.push((name, held.not_after.unwrap_or_default()));
                 continue;
             }
-            let now = self.now();
-            let (pair, end) = certificates::issue(&api.subject, &authority, &wanted, now, life)?;
+            let (now, issuer) = (self.now(), &authorities.current);
+            let (pair, end) = certificates::issue(&api.subject, issuer, &wanted, now, life)?;
             let mut object = secret(api, &name, owner);
             let mut annotations = BTreeMap::from([
                 (NOT_AFTER, end.clone()),
                 (CERTIFICATE_NAMES, wanted.joined()),
+                (AUTHORITIES, mark.clone()),
             ]);
             if let Some(met) = rotate.map(str::to_owned).or(held.rotated) {
                 annotations.insert(ROTATED, met);
@@ -67,7 +79,7 @@ impl Maker {
             put(&mut object, "/metadata", "annotations", json!(annotations));
             let data = json!({
                 CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
-                AUTHORITY_FILE: authority.certificate,
+                AUTHORITY_FILE: authorities.trusted(),
             });
             put(&mut object, "", "stringData", data);
             api.apply(&object).await?;
@@ -77,21 +89,44 @@ impl Maker {
         Ok(ends)
     }
 
-    /// The authority: made once, never changed.
-    async fn authority(&self, api: &ClusterApi, owner: &Value) -> Result<Pair, Error> {
+    /// The authorities of a cluster: the first is made once; a change of them goes on by a step when one is
+    /// due.
+    pub(super) async fn authorities(
+        &self,
+        api: &ClusterApi,
+        owner: &Value,
+        (demand, etcd_started): (Option<&str>, Option<OffsetDateTime>),
+    ) -> Result<Authorities, Error> {
         let name = api.subject.authority();
-        if let Some(found) = api.secret(&name).await? {
-            return Ok(Pair {
-                certificate: text(&found, CERTIFICATE_FILE)?,
-                key: text(&found, KEY_FILE)?,
-            });
-        }
-        let made = certificates::authority(&api.subject, self.now())?;
-        let mut object = secret(api, &name, owner);
-        let data = json!({CERTIFICATE_FILE: made.certificate, KEY_FILE: made.key});
-        put(&mut object, "", "stringData", data);
-        api.apply(&object).await?;
-        Ok(made)
+        let make = || certificates::authority(&api.subject, self.now());
+        let Some(found) = api.secret(&name).await? else {
+            let first = Authorities::first(make()?);
+            write_authorities(api, owner, &first).await?;
+            return Ok(first);
+        };
+        let held = read_authorities(&found)?;
+        let made = held.trusted_since.or_else(|| {
+            let created = found.creation_timestamp()?.0.as_second();
+            OffsetDateTime::from_unix_timestamp(created).ok()
+        });
+        let rules = Rules {
+            now: self.now(),
+            overlap: self.overlap,
+            demand,
+            ends: made.map(|made| made + AUTHORITY_LIFE),
+            etcd_started,
+        };
+        let Some(next) = held.stepped(rules, make)? else {
+            return Ok(held);
+        };
+        write_authorities(api, owner, &next).await?;
+        let under_way = next.under_way().unwrap_or_else(|| "it is over".to_owned());
+        tracing::info!(
+            secret = name,
+            under_way,
+            "the change of an authority goes on"
+        );
+        Ok(next)
     }
 
     /// The API keys: made once, unless the manifest names a Secret.
@@ -181,12 +216,89 @@ fn others(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Other> {
     others
 }
 
+/// The key that issues next, its certificate, and the certificate that issued before.
+const NEXT_KEY: &str = "next.key";
+const NEXT_CERTIFICATE: &str = "next.crt";
+const PREVIOUS_CERTIFICATE: &str = "previous.crt";
+
+fn read_authorities(secret: &Secret) -> Result<Authorities, Error> {
+    let has = |key: &str| {
+        secret
+            .data
+            .as_ref()
+            .is_some_and(|data| data.contains_key(key))
+    };
+    let time = |annotation: &str| {
+        let text = secret.annotations().get(annotation)?;
+        OffsetDateTime::parse(text, &Rfc3339).ok()
+    };
+    let next = if has(NEXT_KEY) {
+        Some(Pair {
+            certificate: text(secret, NEXT_CERTIFICATE)?,
+            key: text(secret, NEXT_KEY)?,
+        })
+    } else {
+        None
+    };
+    let previous = if has(PREVIOUS_CERTIFICATE) {
+        Some(text(secret, PREVIOUS_CERTIFICATE)?)
+    } else {
+        None
+    };
+    Ok(Authorities {
+        current: Pair {
+            certificate: text(secret, CERTIFICATE_FILE)?,
+            key: text(secret, KEY_FILE)?,
+        },
+        next,
+        previous,
+        since: time(SINCE),
+        trusted_since: time(TRUSTED_SINCE),
+        demand: secret.annotations().get(ROTATE_AUTHORITY).cloned(),
+    })
+}
+
+/// All at once, so that no step is ever half there.
+async fn write_authorities(
+    api: &ClusterApi,
+    owner: &Value,
+    authorities: &Authorities,
+) -> Result<(), Error> {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let mut data = BTreeMap::from([
+        (CERTIFICATE_FILE, bytes(&authorities.current.certificate)),
+        (KEY_FILE, bytes(&authorities.current.key)),
+    ]);
+    if let Some(next) = &authorities.next {
+        data.insert(NEXT_CERTIFICATE, bytes(&next.certificate));
+        data.insert(NEXT_KEY, bytes(&next.key));
+    }
+    if let Some(previous) = &authorities.previous {
+        data.insert(PREVIOUS_CERTIFICATE, bytes(previous));
+    }
+    let time = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    let annotations: BTreeMap<&str, String> = [
+        (SINCE, time(authorities.since)),
+        (TRUSTED_SINCE, time(authorities.trusted_since)),
+        (ROTATE_AUTHORITY, authorities.demand.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some((name, text?)))
+    .collect();
+    let mut object = secret(api, &api.subject.authority(), owner);
+    put(&mut object, "/metadata", "annotations", json!(annotations));
+    // As data and not as text: a field that is left out is taken away.
+    put(&mut object, "", "data", json!(data));
+    api.apply(&object).await
+}
+
 fn held(secret: Option<&Secret>) -> Held {
     let annotation = |name: &str| secret.and_then(|secret| secret.annotations().get(name).cloned());
     Held {
         not_after: annotation(NOT_AFTER),
         names: annotation(CERTIFICATE_NAMES),
         rotated: annotation(ROTATED),
+        authorities: annotation(AUTHORITIES),
     }
 }
 

@@ -26,6 +26,15 @@ pub(super) const REVISION_ROLE: &str = "revision";
 pub(super) const FAILED: &str = "vectorsphere.io/failed";
 /// On etcd's StatefulSet: how many members it was made with.
 pub(super) const MEMBERS: &str = "vectorsphere.io/members";
+/// On a certificate's Secret: the mark of the authorities that it stands beside.
+pub(super) const AUTHORITIES: &str = "vectorsphere.io/authorities";
+/// On an authority's Secret: when the step of its change began that is under way.
+pub(super) const SINCE: &str = "vectorsphere.io/since";
+/// On an authority's Secret: when those who are trusted changed.
+pub(super) const TRUSTED_SINCE: &str = "vectorsphere.io/trusted-since";
+/// On a VectorCluster: change the authority, once when this text changes. On an authority's Secret: the text
+/// that was obeyed.
+pub(super) const ROTATE_AUTHORITY: &str = "vectorsphere.io/rotate-authority";
 /// On a volume: its worker was scaled away, and it is kept.
 pub(super) const RETIRED: &str = "vectorsphere.io/retired";
 /// On a VectorCluster: the UID of an earlier one whose volumes it takes over.

@@ -14,16 +14,20 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::Recorder;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Error;
 use super::act::{self, Act, Outcome};
+use super::authority::Authorities;
 use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
 use super::events;
 use super::instruments::Instruments;
 use super::masters::Masters;
 use super::names::{
-    ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, Subject,
+    ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY,
+    Subject,
 };
 use super::observe::Seen;
 use super::render::{Images, Render};
@@ -54,6 +58,8 @@ struct Round<'a> {
     api: ClusterApi,
     owner: Value,
     restarts: Restarts,
+    /// Who issues certificates, and who is trusted; absent when nothing is carried out.
+    authorities: Option<Authorities>,
     seen: Seen,
     plan: Plan,
     /// Fields that cannot be carried out.
@@ -108,6 +114,7 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
         context,
         owner: json!(cluster.controller_owner_ref(&())),
         restarts: situation::restarts(cluster.annotations()),
+        authorities: None,
         next_worker_ordinal: next_ordinal(&plan, observation.next_worker_ordinal),
         etcd_members: etcd_members(&cluster.spec, &seen),
         not_built,
@@ -120,7 +127,46 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
 }
 
 impl Round<'_> {
-    async fn run(&self) -> Result<bool, Error> {
+    async fn run(mut self) -> Result<bool, Error> {
+        let stands = self
+            .ending
+            .as_ref()
+            .is_none_or(|(reason, _)| *reason == "Protected");
+        let acts = self.not_built.is_empty() && !self.cluster.spec.paused && stands;
+        let mut outcome = Outcome::default();
+        if acts {
+            let found = self.find_authorities().await;
+            self.authorities = outcome.keep("certificates", found);
+            self.restart_for_trust();
+        }
+        self.round(acts, outcome).await
+    }
+
+    /// The authorities, after the step of their change that is due.
+    async fn find_authorities(&self) -> Result<Authorities, Error> {
+        let demand = self.cluster.annotations().get(ROTATE_AUTHORITY);
+        let members = self.seen.of(Role::Etcd);
+        let started = members.filter_map(|pod| pod.created).min();
+        let started =
+            started.and_then(|time| OffsetDateTime::from_unix_timestamp(time.as_second()).ok());
+        let maker = &self.context.maker;
+        let how = (demand.map(String::as_str), started);
+        maker.authorities(&self.api, &self.owner, how).await
+    }
+
+    /// Whom etcd trusts it reads when it starts.
+    fn restart_for_trust(&mut self) {
+        let trusted = self.authorities.as_ref().and_then(|all| all.trusted_since);
+        let Some(trusted) = trusted.and_then(|since| since.format(&Rfc3339).ok()) else {
+            return;
+        };
+        let restart = self.restarts.entry(Role::Etcd.to_string()).or_default();
+        if *restart < trusted {
+            *restart = trusted;
+        }
+    }
+
+    async fn round(&self, acts: bool, mut outcome: Outcome) -> Result<bool, Error> {
         let masters = Masters::of(&self.api, &self.context.maker, &self.seen).await;
         let state = match &masters {
             Ok(masters) => masters.state().await.map_err(|error| chain(&error)),
@@ -138,12 +184,6 @@ impl Round<'_> {
             before: self.cluster.status.as_ref(),
             now: Timestamp::now(),
         };
-        let stands = self
-            .ending
-            .as_ref()
-            .is_none_or(|(reason, _)| *reason == "Protected");
-        let acts = self.not_built.is_empty() && !self.cluster.spec.paused && stands;
-        let mut outcome = Outcome::default();
         let asked = if acts {
             let asked = self.asked().await;
             outcome.keep("revisions", asked)
@@ -202,10 +242,11 @@ impl Round<'_> {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
-        let issued = maker
-            .certificates(&self.api, spec, &self.owner, rotate)
-            .await;
-        done.certificates = done.outcome.keep("certificates", issued);
+        if let Some(authorities) = &self.authorities {
+            let by = (authorities, rotate);
+            let issued = maker.certificates(&self.api, spec, &self.owner, by).await;
+            done.certificates = done.outcome.keep("certificates", issued);
+        }
         let keys = maker.keys(&self.api, spec, &self.owner).await;
         done.outcome.keep("keys", keys);
         let given = Maker::given(&self.api, spec).await;
@@ -241,6 +282,7 @@ impl Round<'_> {
             etcd_members: self.etcd_members,
             ending: self.ending.clone(),
             certificates: done.certificates.as_deref(),
+            authority: self.authorities.as_ref().and_then(Authorities::under_way),
             errors: &done.outcome.errors,
             next_worker_ordinal: self.next_worker_ordinal,
         });

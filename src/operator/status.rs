@@ -39,6 +39,8 @@ pub(super) struct Facts<'a> {
     pub(super) ending: Option<(&'static str, String)>,
     /// When each certificate ends; absent when that was not looked at in this round.
     pub(super) certificates: Option<&'a [(String, String)]>,
+    /// How far a change of the authority is.
+    pub(super) authority: Option<String>,
     /// Steps that failed: code and message.
     pub(super) errors: &'a [(String, String)],
     pub(super) next_worker_ordinal: u32,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::check::{self, Faults, given};
 use super::process::tls_files;
@@ -56,6 +57,15 @@ pub struct OperatorArgs {
     /// The key of that certificate, PEM.
     #[arg(long, env = "VECTORSPHERE_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<String>,
+    /// Seconds that each step of a change of a cluster's authority lasts at least, from 60: what a
+    /// Secret takes to reach every process.
+    #[arg(
+        long,
+        env = "VECTORSPHERE_AUTHORITY_OVERLAP_SECONDS",
+        default_value = "600",
+        value_name = "SECONDS"
+    )]
+    pub authority_overlap_seconds: String,
     /// How it logs.
     #[command(flatten)]
     pub logging: LoggingArgs,
@@ -80,6 +90,9 @@ pub struct Operator {
     /// Certificate and key of `listen`. Default none: plain text on loopback, and one of its own
     /// elsewhere.
     pub tls: Option<TlsFiles>,
+    /// How long each step of a change of a cluster's authority lasts at least, 60 s to a day. Default
+    /// 600 s: several times what a kubelet takes to bring a Secret.
+    pub authority_overlap: Duration,
     /// How it logs.
     pub logging: Logging,
 }
@@ -125,6 +138,8 @@ impl OperatorArgs {
         let listen = faults.keep("--listen", check::address(&self.listen));
         let files = (check::path(self.tls_cert), check::path(self.tls_key));
         let tls = tls_files(files, &mut faults);
+        let overlap = check::number(&self.authority_overlap_seconds, 60..=86_400);
+        let overlap = faults.keep("--authority-overlap-seconds", overlap);
         let logging = self.logging.check(&mut faults);
         let settings = (|| {
             Some(Operator {
@@ -135,6 +150,7 @@ impl OperatorArgs {
                 listen: listen?,
                 api_key_file: check::path(self.api_key_file),
                 tls,
+                authority_overlap: Duration::from_secs(overlap?),
                 logging: logging?,
             })
         })();

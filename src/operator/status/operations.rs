@@ -18,6 +18,7 @@ pub(super) fn operations(facts: &Facts<'_>) -> Vec<Operation> {
         sleep(facts),
         wake(facts),
         etcd(facts),
+        authority(facts),
     ];
     let before = facts
         .situation
@@ -152,6 +153,11 @@ fn wake(facts: &Facts<'_>) -> Option<Operation> {
         let missing = facts.missing();
         begun(facts, "Wake", missing.join("; "))
     })
+}
+
+fn authority(facts: &Facts<'_>) -> Option<Operation> {
+    let message = facts.authority.clone()?;
+    Some(begun(facts, "RotateCertificates", message))
 }
 
 fn etcd(facts: &Facts<'_>) -> Option<Operation> {

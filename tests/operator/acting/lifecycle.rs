@@ -276,3 +276,53 @@ fn a_cluster_sleeps_and_wakes_and_its_volumes_outlive_it_until_they_are_taken_ov
     kept.until_gone("vectorcluster/kept");
     assert_eq!(kept.uids("pvc"), []);
 }
+
+/// Long: each of two steps has to last until kubelets have brought the Secrets everywhere.
+#[test]
+fn long_an_authority_is_changed_under_searches_on_ever_new_connections() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    // It starts the operators anew.
+    let _alone = alone();
+    let overlap = |setting: &str| {
+        let system = "vectorsphere-system";
+        let operator = "deployment/vectorsphere-operator";
+        let setting = format!("VECTORSPHERE_AUTHORITY_OVERLAP_SECONDS{setting}");
+        kubernetes
+            .call(&["set", "env", "-n", system, operator, &setting], "")
+            .accepted("overlap");
+        kubernetes.until_rolled_out(system, operator);
+    };
+    overlap("=100");
+    let renewed = Living::new(&kubernetes, "double");
+    renewed.apply(DOUBLE);
+    renewed.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    assert_eq!(renewed.application(&["write", "c", "1"]), found);
+    let authority = || {
+        let data = "jsonpath={.data.tls\\.crt}";
+        renewed.kubectl(&["get", "secret", "double-ca", "-o", data])
+    };
+    let before = authority();
+    let searches = renewed.searches_by_fresh_authorities("c");
+    let demand = "vectorsphere.io/rotate-authority=once";
+    renewed.kubectl(&["annotate", "vectorcluster/double", demand]);
+    let changing = |cluster: &serde_json::Value| {
+        let operations = cluster["status"]["operations"].as_array();
+        let mut operations = operations.into_iter().flatten();
+        operations.any(|one| one["name"] == "RotateCertificates")
+    };
+    renewed.until("it begins", changing);
+    let took = renewed.until("it is over", |cluster| {
+        !changing(cluster) && cluster["status"]["phase"] == "Running"
+    });
+    let (asked, failed) = searches.count();
+    assert_eq!(failed, Vec::<String>::new(), "of {asked}");
+    assert_ne!(authority(), before);
+    // Only the new one is trusted, and all processes still find each other.
+    assert_eq!(renewed.application(&["write", "d", "1"]), found);
+    eprintln!("an authority was changed in {took:.0?} under {asked} searches: 0 failed");
+    overlap("-");
+}

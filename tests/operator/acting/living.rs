@@ -37,13 +37,16 @@ elif verb == "read":
 elif verb == "drop":
     print(json.dumps(client.delete_collection(rest[0])))
 elif verb == "search":
-    asked, failed = 0, []
+    asked, failed, every = 0, [], int(rest[1])
     print("searching", flush=True)
     import threading
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     while not ended.is_set():
         asked += 1
+        if every and asked % every == 0:
+            client.close()
+            client = QdrantClient(url=f"https://{host}:6333", api_key=key, verify=authority, timeout=30)
         try:
             found = client.query_points(rest[0], query=[1, 0, 0, 0], limit=3).points
             if [point.id for point in found] != [99, 98, 97]:
@@ -258,25 +261,69 @@ impl<'a> Living<'a> {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Begins searches that go on until they are counted.
+    /// Begins searches that go on until they are counted, on one connection.
     pub(crate) fn searches(&self, collection: &str) -> Searches {
-        let mut command = self.client(&["search", collection]);
+        self.searching(collection, "0", None)
+    }
+
+    /// The same, on a new connection every 20 searches, by the authorities that the Secret names then.
+    pub(crate) fn searches_by_fresh_authorities(&self, collection: &str) -> Searches {
+        let secret = format!("{}-gateway-tls", self.name);
+        let mut watch = Command::new(self.kubernetes.kubectl())
+            .args(["get", "secret", &secret, "--watch", "-o", "json"])
+            .args(["-n", &self.namespace.name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let news = BufReader::new(watch.stdout.take().unwrap());
+        let (kubectl, namespace) = (
+            self.kubernetes.kubectl().to_owned(),
+            self.namespace.name.clone(),
+        );
+        let (file, name) = (self.folder.path().join("ca.crt"), secret);
+        std::thread::spawn(move || {
+            let news = serde_json::Deserializer::from_reader(news).into_iter::<Value>();
+            for _change in news.map_while(Result::ok) {
+                let template = "go-template={{index .data \"ca.crt\" | base64decode}}";
+                let got = Command::new(&kubectl)
+                    .args(["get", "secret", &name, "-n", &namespace, "-o", template])
+                    .output();
+                let Ok(got) = got else { return };
+                let next = file.with_extension("next");
+                // The test may have ended, and its folder with it.
+                if got.status.success() && fs_err::write(&next, got.stdout).is_ok() {
+                    drop(fs_err::rename(&next, &file));
+                }
+            }
+        });
+        self.searching(collection, "20", Some(watch))
+    }
+
+    fn searching(&self, collection: &str, every: &str, watch: Option<Child>) -> Searches {
+        let mut command = self.client(&["search", collection, every]);
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        Searches(Some(child))
+        Searches {
+            child: Some(child),
+            watch,
+        }
     }
 }
 
 /// Searches that go on, one after the other.
-pub(crate) struct Searches(Option<Child>);
+pub(crate) struct Searches {
+    child: Option<Child>,
+    /// What tells of changes of the authorities.
+    watch: Option<Child>,
+}
 
 impl Searches {
     /// Ends them: how many there were, and how each that failed did.
     pub(crate) fn count(mut self) -> (u64, Vec<String>) {
-        let mut child = self.0.take().unwrap();
+        let mut child = self.child.take().unwrap();
         drop(child.stdin.take().unwrap().flush());
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -287,7 +334,7 @@ impl Searches {
 
 impl Drop for Searches {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        for mut child in self.child.take().into_iter().chain(self.watch.take()) {
             // Gone already is as good.
             drop(child.kill());
             drop(child.wait());
