@@ -171,13 +171,12 @@ fn a_worker_with_shards_stays_until_they_are_gone_and_its_number_is_not_used_aga
     // It still serves what it holds, and gets nothing new.
     assert_eq!(scaled.application(&["read", "c"]), found);
     assert_eq!(scaled.application(&["write", "d", "2"]), found);
+    scaled.until("the new shards are elsewhere", |cluster| {
+        let workers = cluster["status"]["workers"].as_array().unwrap();
+        let shards = workers.iter().map(|worker| worker["shards"].as_u64());
+        shards.eq([Some(3), Some(1)])
+    });
     let cluster = scaled.cluster();
-    let workers = cluster["status"]["workers"].as_array().unwrap();
-    let shards: Vec<_> = workers
-        .iter()
-        .map(|worker| worker["shards"].as_u64())
-        .collect();
-    assert_eq!(shards, [Some(3), Some(1)], "{workers:#?}");
     let message = cluster["status"]["operations"][0]["message"]
         .as_str()
         .unwrap();
