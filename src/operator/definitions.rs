@@ -21,9 +21,7 @@ use crate::crd::{self, Kind};
 use crate::fault::chain;
 use crate::tasks::Tasks;
 
-/// The kinds that are carried out.
-const NEEDED: &[Kind] = &[Kind::Cluster];
-/// Between two looks until they are there.
+/// Between two looks until all six are there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two looks afterwards.
 const LOOK_AGAIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -74,8 +72,8 @@ async fn look(client: &Client, instruments: &Instruments, told: &mut Option<Stri
 async fn missing(client: &Client) -> Option<String> {
     let resource = ApiResource::erase::<CustomResourceDefinition>(&());
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    for kind in NEEDED {
-        let ours = crd::definition(*kind);
+    for kind in Kind::ALL {
+        let ours = crd::definition(kind);
         let name = ours.pointer("/metadata/name").and_then(Value::as_str);
         let found: Result<_, Error> = within(api.get_opt(name.unwrap_or_default())).await;
         let fault = match found {

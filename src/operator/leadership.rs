@@ -8,6 +8,10 @@
 //! else may act; then the process is to end with an error and to start anew, with nothing that it
 //! remembers. When the process is told to stop, the work ends first and the Lease is given up last,
 //! so that the next holder need not wait.
+//!
+//! What it cannot do: a process that is frozen between its look at the clock and a request to the API
+//! server sends that request when it wakes. So every delete names the object's UID, and every write says
+//! what should be and not what to change.
 
 mod decision;
 

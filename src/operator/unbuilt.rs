@@ -126,4 +126,20 @@ mod tests {
         let expected = named.map(|field| format!("{field} is not built yet"));
         assert_eq!(fields(&spec), expected);
     }
+
+    #[test]
+    fn every_sample_can_be_carried_out() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/samples");
+        let mut tried = 0;
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs_err::read_to_string(&path).unwrap();
+            if text.contains("kind: VectorCluster\n") {
+                let spec = manifest::check(&text).unwrap().spec;
+                assert_eq!(fields(&spec), Vec::<String>::new(), "{}", path.display());
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 6);
+    }
 }

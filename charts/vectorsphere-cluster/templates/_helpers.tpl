@@ -20,3 +20,15 @@
 {{- $secret := $auth.secret | default dict -}}
 {{- $secret.name | default (printf "%s-auth" (include "cluster.name" .)) -}}
 {{- end -}}
+
+{{/* The Secret whose ca.crt is the authority of the certificate that gateways show. */}}
+{{- define "cluster.authority" -}}
+{{- $tls := .Values.spec.tls | default dict -}}
+{{- if eq (default "SelfSigned" $tls.mode) "CertManager" -}}
+{{- printf "%s-gateway-serving-tls" (include "cluster.name" .) -}}
+{{- else if eq (default "SelfSigned" $tls.mode) "Secret" -}}
+{{- $tls.secretName -}}
+{{- else -}}
+{{- printf "%s-gateway-tls" (include "cluster.name" .) -}}
+{{- end -}}
+{{- end -}}

@@ -10,9 +10,9 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use super::*;
 use crate::clock::{Clock, SystemClock};
 
-const PRODUCTION: &str = include_str!("../../../manifests/samples/production.yaml");
+const IN_FULL: &str = include_str!("../../../tests/it/topology/manifests/in_full.yaml");
 
-/// With [`PRODUCTION`], a manifest that has every field with a rule.
+/// With [`IN_FULL`], a manifest that has every field with a rule.
 const OTHER_FIELDS: &str = "
 apiVersion: vectorsphere.io/v1alpha1
 kind: VectorCluster
@@ -66,7 +66,7 @@ fn evaluate(schema: &Value, value: &Value, evaluated: &mut BTreeSet<String>) {
 #[test]
 fn every_rule_of_the_definition_compiles_and_runs() {
     let mut evaluated = BTreeSet::new();
-    for text in [PRODUCTION, OTHER_FIELDS] {
+    for text in [IN_FULL, OTHER_FIELDS] {
         evaluate(crd::schema(Kind::Cluster), &completed(text), &mut evaluated);
     }
     let all: BTreeSet<String> = CHECKER.rules.compiled.keys().cloned().collect();
@@ -244,7 +244,7 @@ fn answers(text: &str) -> Result<(), TestCaseError> {
 
 #[test]
 fn any_change_of_a_good_manifest_gets_an_answer() {
-    let bases: Vec<Value> = [PRODUCTION, OTHER_FIELDS].map(completed).into();
+    let bases: Vec<Value> = [IN_FULL, OTHER_FIELDS].map(completed).into();
     let change = (
         any::<prop::sample::Index>(),
         prop::option::weighted(0.8, any_value()),
@@ -287,11 +287,11 @@ fn any_text_gets_an_answer() {
         failure_persistence: None,
         ..Config::default()
     });
-    let cut = (0..PRODUCTION.len(), 0_usize..40, "[ -~\n\t]{0,20}");
+    let cut = (0..IN_FULL.len(), 0_usize..40, "[ -~\n\t]{0,20}");
     runner
         .run(&cut, |(at, length, new)| {
-            let before = PRODUCTION.get(..at).unwrap();
-            let after = PRODUCTION.get(at + length..).unwrap_or("");
+            let before = IN_FULL.get(..at).unwrap();
+            let after = IN_FULL.get(at + length..).unwrap_or("");
             answers(&format!("{before}{new}{after}"))
         })
         .unwrap();

@@ -9,7 +9,7 @@ use vectorsphere::crd::{self, Kind, v1alpha1::*};
 use vectorsphere::ids::CollectionName;
 use vectorsphere::topology::manifest::check;
 
-use super::samples::{MINIMAL, PRODUCTION};
+use super::samples::{IN_FULL, MINIMAL};
 
 fn agree<T: DeserializeOwned + Default + PartialEq + Debug>() {
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_collection_may_have_every_name_that_the_server_takes() {
 
 #[test]
 fn the_schema_fills_in_what_the_types_would() {
-    for text in [MINIMAL, PRODUCTION] {
+    for text in [MINIMAL, IN_FULL] {
         let raw: Value = serde_yaml_ng::from_str(text).unwrap();
         let by_type: VectorClusterSpec = serde_json::from_value(raw["spec"].clone()).unwrap();
         assert_eq!(check(text).unwrap().spec, by_type);

@@ -2,7 +2,7 @@
 
 use vectorsphere::topology::{LAPTOP_SAMPLE, Observation, Role, manifest, one_machine, plan};
 
-use super::samples::PRODUCTION;
+use super::samples::IN_FULL;
 use super::spec;
 
 fn without_effect(changes: &[(&str, &str)]) -> Vec<String> {
@@ -74,8 +74,8 @@ fn fields_that_do_nothing_are_named() {
 }
 
 #[test]
-fn a_production_manifest_runs_on_one_machine_and_names_what_it_loses() {
-    let fit = one_machine(&manifest::check(PRODUCTION).unwrap().spec);
+fn a_manifest_in_full_runs_on_one_machine_and_names_what_it_loses() {
+    let fit = one_machine(&manifest::check(IN_FULL).unwrap().spec);
     let plan = plan(&fit.spec, "production", &Observation::default());
     let count = |role| plan.components.iter().filter(|c| c.role == role).count();
     assert_eq!(

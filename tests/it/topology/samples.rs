@@ -8,7 +8,9 @@ use vectorsphere::topology::manifest::{Checked, check};
 use vectorsphere::topology::{FieldFault, LAPTOP_SAMPLE};
 
 pub(super) const MINIMAL: &str = include_str!("../../../manifests/samples/minimal.yaml");
-pub(super) const PRODUCTION: &str = include_str!("../../../manifests/samples/production.yaml");
+/// No sample: a manifest that uses most fields, whether they can be carried out yet or not.
+pub(super) const IN_FULL: &str = include_str!("manifests/in_full.yaml");
+const PRODUCTION: &str = include_str!("../../../manifests/samples/production.yaml");
 const COLLECTION: &str = include_str!("../../../manifests/samples/collection.yaml");
 
 fn checked(text: &str) -> Checked {
@@ -32,7 +34,15 @@ fn every_sample_is_a_good_manifest_of_its_own_name() {
         names.push(checked.name);
     }
     names.sort();
-    assert_eq!(names, ["laptop", "minimal", "production", "small"]);
+    let expected = [
+        "cert-manager",
+        "external-etcd",
+        "laptop",
+        "minimal",
+        "production",
+        "small",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]
