@@ -11,6 +11,8 @@ use crate::topology::{Component, Role};
 
 /// How long a pod gets: a drain and a little more.
 const GRACE_SECONDS: i64 = 30;
+/// How long a gateway goes on before it is told to end.
+const GATEWAY_LINGER_SECONDS: i64 = 5;
 
 /// What every pod of a role is made from, as `revisions` keeps it: nothing in it depends on the pod.
 pub(super) fn role_template(render: &Render<'_>, role: Role) -> Value {
@@ -166,7 +168,7 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
         volumes.push(secret(name, &of));
         mounts.push(mount(name, folder, true));
     }
-    let container = json!({
+    let mut container = json!({
         "name": role.as_str(), "image": render.image(), "args": arguments,
         "env": [field("POD_NAME", "metadata.name"), field("POD_IP", "status.podIP")],
         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
@@ -175,6 +177,11 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
         "resources": resources,
         "volumeMounts": mounts,
     });
+    if let (Role::Gateway, Some(container)) = (role, container.as_object_mut()) {
+        // Until every node has heard that it goes, new connections still come.
+        let wait = json!({"preStop": {"sleep": {"seconds": GATEWAY_LINGER_SECONDS}}});
+        container.insert("lifecycle".to_owned(), wait);
+    }
     let pod = Pod {
         container,
         volumes,
