@@ -2,7 +2,7 @@
 //!
 //! The definitions in `vectorsphere-crds` are those of `crds/`; the schema of `vectorsphere-cluster` is made
 //! from the definition of VectorCluster; each README from its values. Rendering takes Helm and is tried by
-//! `tests/operator/charts.rs`.
+//! `tests/operator/acting/charts.rs`.
 
 use std::fmt::Write;
 use std::path::Path;
