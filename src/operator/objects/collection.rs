@@ -42,8 +42,8 @@ const SIGHT_LIFE: Duration = Duration::from_secs(1);
 /// Clusters of which something is kept. Past that all are looked at again.
 const SIGHTS_MAX: usize = 1_024;
 
-/// What was seen of a cluster, and when; nothing when there is none.
-type Seen = (Moment, Option<Arc<Sight>>);
+/// What was seen of a cluster whose masters answered, and when.
+type Seen = (Moment, Arc<Sight>);
 
 /// What a round is made with.
 struct Collections {
@@ -61,6 +61,7 @@ pub(super) async fn run(desk: &Arc<Desk>, namespace: Option<&str>, tasks: &Tasks
         watcher::Config::default(),
     );
     let all = controller.store();
+    let same = all.clone();
     let context = Arc::new(Collections {
         desk: Arc::clone(desk),
         all: all.clone(),
@@ -76,6 +77,11 @@ pub(super) async fn run(desk: &Arc<Desk>, namespace: Option<&str>, tasks: &Tasks
             scoped::<VectorCluster>(client, namespace),
             watcher::Config::default(),
             move |cluster| of_cluster(&all, &cluster),
+        )
+        .watches(
+            scoped::<VectorCollection>(client, namespace),
+            watcher::Config::default(),
+            move |object| rivals_of(&same, &object),
         )
         .graceful_shutdown_on(tasks.stopping())
         .run(round, again, context)
@@ -95,6 +101,27 @@ fn of_cluster(
         .iter()
         .map(|object| ObjectRef::from(object.as_ref()))
         .collect()
+}
+
+/// Other objects for the same collection: what becomes of this one may make it theirs.
+fn rivals_of(
+    all: &Store<VectorCollection>,
+    object: &VectorCollection,
+) -> Vec<ObjectRef<VectorCollection>> {
+    let rivals = rivals(all, object);
+    rivals
+        .iter()
+        .map(|rival| ObjectRef::from(rival.as_ref()))
+        .collect()
+}
+
+fn rivals(all: &Store<VectorCollection>, object: &VectorCollection) -> Vec<Arc<VectorCollection>> {
+    all.state_filter(|other| {
+        other.metadata.namespace == object.metadata.namespace
+            && other.spec.cluster == object.spec.cluster
+            && other.metadata.uid != object.metadata.uid
+            && wanted::name(other) == wanted::name(object)
+    })
 }
 
 fn again(object: Arc<VectorCollection>, error: &Error, context: Arc<Collections>) -> Action {
@@ -159,15 +186,19 @@ impl Collections {
         if let Some((at, sight)) = self.sights().get(&place)
             && now.since(*at) < SIGHT_LIFE
         {
-            return Ok(sight.clone());
+            return Ok(Some(Arc::clone(sight)));
         }
         let looking = Box::pin(Sight::of(object, &self.desk));
         let sight = looking.await?.map(Arc::new);
+        // What was not there may be there now.
+        let Some(answered) = sight.as_ref().filter(|sight| sight.masters.is_ok()) else {
+            return Ok(sight);
+        };
         let mut sights = self.sights();
         if sights.len() >= SIGHTS_MAX {
             sights.clear();
         }
-        sights.insert(place, (now, sight.clone()));
+        sights.insert(place, (now, Arc::clone(answered)));
         drop(sights);
         Ok(sight)
     }
@@ -183,13 +214,8 @@ impl Collections {
 
     /// Other objects for the same collection.
     fn rivals(&self, object: &VectorCollection) -> Vec<Rival> {
-        let same = self.all.state_filter(|other| {
-            other.metadata.namespace == object.metadata.namespace
-                && other.spec.cluster == object.spec.cluster
-                && other.metadata.uid != object.metadata.uid
-                && wanted::name(other) == wanted::name(object)
-        });
-        let rivals = same.iter().map(|other| Rival {
+        let rivals = rivals(&self.all, object);
+        let rivals = rivals.iter().map(|other| Rival {
             name: other.name_any(),
             uid: other.uid().unwrap_or_default(),
             created: other.creation_timestamp().map(|time| time.0),
