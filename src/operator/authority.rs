@@ -113,7 +113,10 @@ impl Authorities {
                 next: Some(make()?),
                 since: Some(rules.now),
                 trusted_since: Some(rules.now),
-                demand: rules.demand.map(ToOwned::to_owned).or(self.demand.clone()),
+                demand: rules
+                    .demand
+                    .map(ToOwned::to_owned)
+                    .or_else(|| self.demand.clone()),
                 ..self.clone()
             };
             return Ok(Some(begun));
