@@ -1,3 +1,5 @@
+//! What becomes of a collection, case by case: what is there, what is asked, what is done and said.
+
 use serde_json::{Value, json};
 
 use super::*;
