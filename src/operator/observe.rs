@@ -146,8 +146,10 @@ impl Seen {
             .zip(gateways)
             .map(|(ordinal, _)| component(Role::Gateway, ordinal, State::Running));
         // A number that stood on a volume or pod is not given out again, kept or gone.
-        let used = self.claims.iter().filter(|one| one.role == Role::Worker);
-        let above = used.map(|claim| claim.ordinal.saturating_add(1)).max();
+        let claims = self.claims.iter().filter(|one| one.role == Role::Worker);
+        let used = claims.map(|claim| claim.ordinal);
+        let used = used.chain(self.of(Role::Worker).map(|pod| pod.ordinal));
+        let above = used.map(|ordinal| ordinal.saturating_add(1)).max();
         Observation {
             components: components.chain(gateways).collect(),
             next_worker_ordinal: next_worker_ordinal.max(above.unwrap_or(0)),

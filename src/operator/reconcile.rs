@@ -115,7 +115,8 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
         owner: json!(cluster.controller_owner_ref(&())),
         restarts: situation::restarts(cluster.annotations()),
         authorities: None,
-        next_worker_ordinal: next_ordinal(&plan, observation.next_worker_ordinal),
+        // One that is only planned is not used up: its volume may belong to somebody else.
+        next_worker_ordinal: observation.next_worker_ordinal,
         etcd_members: etcd_members(&cluster.spec, &seen),
         not_built,
         seen,
@@ -306,16 +307,6 @@ pub(super) fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
         namespace: cluster.namespace().ok_or_else(|| lacks("namespace"))?,
         uid: cluster.uid().ok_or_else(|| lacks("uid"))?,
     })
-}
-
-/// One more than the largest number that a worker has or had.
-fn next_ordinal(plan: &Plan, before: u32) -> u32 {
-    let workers = plan
-        .components
-        .iter()
-        .filter(|one| one.role == Role::Worker);
-    let above = workers.map(|worker| worker.ordinal.saturating_add(1)).max();
-    above.unwrap_or(0).max(before)
 }
 
 /// The members that etcd was made with; before that those of the manifest.

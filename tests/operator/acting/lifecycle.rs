@@ -260,7 +260,9 @@ fn a_cluster_sleeps_and_wakes_and_its_volumes_outlive_it_until_they_are_taken_ov
     ]);
     kept.until_phase("Running");
     assert_eq!(kept.application(&["read", "c"]), found);
+    // Those very volumes, and no other: what could not be had was waited for.
     assert_eq!(kept.uids("pvc"), volumes);
+    assert_eq!(kept.cluster()["status"]["nextWorkerOrdinal"], 1);
 
     // The API server refuses to delete what is protected; then the policy decides.
     kept.patch(r#"{"spec":{"deletionPolicy":"Delete","deletionProtection":true}}"#);
