@@ -130,7 +130,8 @@ impl<'a> Living<'a> {
         let began = SystemClock.now();
         let mut watch = Command::new(self.kubernetes.kubectl())
             .arg(format!("--request-timeout={}s", LIMIT.as_secs()))
-            .args(["get", "vectorcluster", self.name, "--watch", "-o", "json"])
+            .args(["get", "vectorclusters", "--watch", "-o", "json"])
+            .arg(format!("--field-selector=metadata.name={}", self.name))
             .args(["-n", &self.namespace.name])
             .stdout(Stdio::piped())
             .spawn()
@@ -141,9 +142,15 @@ impl<'a> Living<'a> {
             let known = &cluster["status"]["observedGeneration"];
             *known == cluster["metadata"]["generation"]
         };
-        let found = news
-            .map_while(Result::ok)
-            .any(|cluster| current(&cluster) && holds(&cluster));
+        // The watch of a list, since kubectl passes over the first event of that of an object: first the
+        // list, then each change.
+        let found = news.map_while(Result::ok).any(|news| {
+            let listed = news["items"].as_array();
+            let one = std::slice::from_ref(&news);
+            let clusters = listed.map_or(one, Vec::as_slice);
+            let fits = |cluster: &Value| current(cluster) && holds(cluster);
+            clusters.iter().any(fits)
+        });
         // It has nothing more to say.
         drop(watch.kill());
         drop(watch.wait());
