@@ -20,6 +20,9 @@ pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of one message between processes: a body of points, packed, and its payloads.
 pub const RPC_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// One payload, as JSON: a point has to fit into an answer beside others.
+pub const PAYLOAD_BYTES_MAX: usize = RPC_MESSAGE_BYTES_MAX / 4;
+
 /// Nesting of a JSON value: serde_json's own bound, so that what is stored can be read.
 pub const JSON_DEPTH_MAX: usize = 127;
 
@@ -58,6 +61,10 @@ pub const SHARDS_MAX: u16 = 4096;
 
 /// Collections of a cluster: a few keys of etcd and a few files each.
 pub const COLLECTIONS_MAX: usize = 10_000;
+
+/// Shards of all collections together: every process mirrors their records, and reads at most twice as
+/// many keys.
+pub const SHARDS_TOTAL_MAX: usize = 100_000;
 
 /// Payload indexes of a collection.
 pub const PAYLOAD_INDEXES_MAX: usize = 64;

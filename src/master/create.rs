@@ -19,7 +19,7 @@ use crate::coordination::records::{
 use crate::coordination::{Change, Guard};
 use crate::fault::{Fault, Kind, chain};
 use crate::ids::{CollectionId, CollectionName, Epoch, NodeId, Revision, SlotRange, Term};
-use crate::limits::{COLLECTIONS_MAX, DIMENSIONS_MAX, SHARDS_MAX};
+use crate::limits::{COLLECTIONS_MAX, DIMENSIONS_MAX, SHARDS_MAX, SHARDS_TOTAL_MAX};
 use crate::placement::{self, Candidate};
 use crate::rpc::{self, Request, convert, proto};
 use crate::security::Peer;
@@ -65,7 +65,7 @@ impl Collections {
         let created = self.claim(term, &record).await?;
         let made = tokio::time::timeout(
             CHANGE_TIMEOUT,
-            self.make_shards(term, &record, &placed, &workers),
+            self.make_shards((term, created), &record, &placed, &workers),
         )
         .await
         .unwrap_or(Err(Error::TooLong {
@@ -149,6 +149,13 @@ impl Collections {
                 "a cluster has at most {COLLECTIONS_MAX} collections"
             )));
         }
+        let asked = usize::from(new.shards.or(self.shards).unwrap_or(1));
+        let there = self.maps.shards.view().len();
+        if there.saturating_add(asked) > SHARDS_TOTAL_MAX {
+            return Err(Error::Invalid(format!(
+                "a cluster has at most {SHARDS_TOTAL_MAX} shards, and {there} are there"
+            )));
+        }
         let key = self.keys.name(&new.name);
         let Some(taken) = self.etcd.get(&key).await? else {
             return Ok(());
@@ -194,7 +201,7 @@ impl Collections {
 
     async fn make_shards(
         &self,
-        term: Term,
+        (term, created): (Term, Revision),
         record: &CollectionRecord,
         placed: &[NodeId],
         workers: &HashMap<NodeId, ServiceRecord>,
@@ -229,7 +236,12 @@ impl Collections {
                 ))
             });
             let changes = changes.collect::<Result<Vec<_>, Error>>()?;
-            self.commit(vec![self.term(term)], changes).await?;
+            // Not when the collection was taken back meanwhile: nobody would ever remove such a record.
+            let guards = vec![
+                self.term(term),
+                Guard::ModRevision(self.keys.collection(record.id), created),
+            ];
+            self.commit(guards, changes).await?;
         }
         Ok(())
     }

@@ -94,14 +94,15 @@ pub fn from_status(status: &Status, changes: bool) -> Error {
         }
     };
     let kind = match status.code() {
-        Code::InvalidArgument | Code::OutOfRange => Kind::InvalidInput,
+        Code::InvalidArgument => Kind::InvalidInput,
         Code::NotFound => Kind::NotFound,
         Code::AlreadyExists => Kind::AlreadyExists,
         Code::FailedPrecondition => Kind::Conflict,
         Code::Unauthenticated => Kind::Unauthenticated,
         Code::PermissionDenied => Kind::PermissionDenied,
         Code::DeadlineExceeded => Kind::Timeout,
-        Code::ResourceExhausted => Kind::Exhausted,
+        // What tonic says of a message that is too large for it.
+        Code::ResourceExhausted | Code::OutOfRange => Kind::Exhausted,
         Code::DataLoss => Kind::Corrupt,
         Code::Unimplemented => Kind::Unimplemented,
         Code::Internal => Kind::Internal,

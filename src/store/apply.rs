@@ -13,8 +13,8 @@ use super::payload_index::{Fields, IndexKind, Terms};
 use super::snapshot::matching;
 use super::{Error, Written};
 use crate::ids::{Epoch, PointId, Sequence};
-use crate::limits::JSON_DEPTH_MAX;
-use crate::query::{Operation, PointInput, Selection};
+use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
+use crate::query::{FieldPath, Operation, PointInput, Selection};
 use crate::rows::Row;
 
 /// Entries of the log that are kept; older ones are what a copy further behind cannot catch up from.
@@ -36,6 +36,8 @@ pub(super) struct Batch<'e> {
     terms: Terms,
     /// Blocks that are being written, by number.
     blocks: BTreeMap<u32, Vec<f32>>,
+    /// The points of the operation that was checked last, when that had to look for them.
+    chosen: Option<Vec<(PointId, Row)>>,
 }
 
 impl<'e> Batch<'e> {
@@ -60,11 +62,13 @@ impl<'e> Batch<'e> {
             changed_freed: RoaringBitmap::new(),
             terms: Terms::default(),
             blocks: BTreeMap::new(),
+            chosen: None,
         }
     }
 
     /// Whether an operation may be applied. Nothing is changed.
-    pub(super) fn check(&self, epoch: Epoch, operation: &Operation) -> Result<(), Error> {
+    pub(super) fn check(&mut self, epoch: Epoch, operation: &Operation) -> Result<(), Error> {
+        self.chosen = None;
         if epoch < self.frame.epoch {
             return Err(Error::Epoch {
                 known: self.frame.epoch,
@@ -90,8 +94,9 @@ impl<'e> Batch<'e> {
                     return wrong("the shard has no row left");
                 }
             },
-            Operation::SetPayload { payload, key, .. } => {
+            Operation::SetPayload { payload, key, on } => {
                 fits(payload, key.as_ref().map_or(0, |key| key.steps().len()))?;
+                self.check_growth(payload, key.as_ref(), on)?;
             },
             Operation::OverwritePayload { payload, .. } => fits(payload, 0)?,
             Operation::Delete(_) | Operation::DeletePayload { .. } | Operation::ClearPayload(_) => {
@@ -110,14 +115,7 @@ impl<'e> Batch<'e> {
             Operation::Delete(on) => (2, self.delete(on)?),
             Operation::SetPayload { payload, key, on } => {
                 let members = object_members(payload)?;
-                let set = |whole: &mut Value| match key {
-                    Some(key) => key.merge(whole, &members),
-                    None => {
-                        if let Value::Object(whole) = whole {
-                            whole.extend(members.clone());
-                        }
-                    },
-                };
+                let set = |whole: &mut Value| merge(whole, key.as_ref(), &members);
                 (3, self.change_payloads(on, sequence, set)?)
             },
             Operation::OverwritePayload { payload, on } => {
@@ -190,13 +188,40 @@ impl<'e> Batch<'e> {
         Ok(chosen.into_iter().map(|(id, _row)| id).collect())
     }
 
+    /// Whether no payload grows beyond what an answer can carry: one that did could never be read again.
+    fn check_growth(
+        &mut self,
+        payload: &[u8],
+        key: Option<&FieldPath>,
+        on: &Selection,
+    ) -> Result<(), Error> {
+        let chosen = self.select(on)?;
+        for (_id, row) in &chosen {
+            let stored = self.tables.payloads.get(&self.txn, &row.to_be_bytes())?;
+            if stored.map_or(0, <[u8]>::len).saturating_add(payload.len()) <= PAYLOAD_BYTES_MAX {
+                continue;
+            }
+            // What is replaced does not count twice.
+            let mut whole = self.payload(*row)?;
+            merge(&mut whole, key, &object_members(payload)?);
+            if whole.to_string().len() > PAYLOAD_BYTES_MAX {
+                return Err(too_large());
+            }
+        }
+        self.chosen = Some(chosen);
+        Ok(())
+    }
+
     fn change_payloads(
         &mut self,
         on: &Selection,
         sequence: Sequence,
         change: impl Fn(&mut Value),
     ) -> Result<Vec<PointId>, Error> {
-        let chosen = self.select(on)?;
+        let chosen = match self.chosen.take() {
+            Some(chosen) => chosen,
+            None => self.select(on)?,
+        };
         for (id, row) in &chosen {
             let mut payload = self.payload(*row)?;
             if !self.fields.is_empty() {
@@ -385,11 +410,28 @@ impl<'e> Batch<'e> {
     }
 }
 
+/// Puts members into a payload, or into what lies at a key of it.
+fn merge(whole: &mut Value, key: Option<&FieldPath>, members: &Map<String, Value>) {
+    match (key, whole) {
+        (Some(key), whole) => key.merge(whole, members),
+        (None, Value::Object(whole)) => whole.extend(members.clone()),
+        (None, _) => {},
+    }
+}
+
+fn too_large() -> Error {
+    let mib = PAYLOAD_BYTES_MAX / (1024 * 1024);
+    Error::Invalid(format!("a payload of more than {mib} MiB"))
+}
+
 /// Whether a payload is the text of an object that can be read again when it lies so many steps below
 /// the top. Only its ends and its brackets are looked at: the edge has checked it.
 fn fits(payload: &[u8], below: usize) -> Result<(), Error> {
     if payload.first() != Some(&b'{') || payload.last() != Some(&b'}') {
         return Err(Error::Invalid("a payload that is no object".to_owned()));
+    }
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(too_large());
     }
     if depth(payload).saturating_add(below) > JSON_DEPTH_MAX {
         return Err(Error::Invalid(format!(

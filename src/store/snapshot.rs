@@ -1,6 +1,6 @@
 //! A view of a shard at one commit: points, payloads, vectors, and which rows match a filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ const EMPTY: &[u8] = b"{}";
 const LOOK_EVERY: usize = 256;
 /// Bytes of a page of points: it must fit into a message.
 const PAGE_BYTES_MAX: usize = RPC_MESSAGE_BYTES_MAX / 4;
+/// Bytes of the points that are asked for by their ids: about half of what a message carries.
+const ANSWER_BYTES_MAX: usize = RPC_MESSAGE_BYTES_MAX / 2;
 
 /// A view of a shard at one commit. Holding it holds back the reuse of disk space.
 pub struct Snapshot {
@@ -158,22 +160,36 @@ impl Snapshot {
         })
     }
 
-    /// The points of these ids that are there, in this order.
+    /// The points of these ids that are there, in this order, each once.
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`Error::Corrupt`], [`Error::Late`]; [`Error::Invalid`] when they are more than an answer holds.
     pub fn retrieve(
         &self,
         ids: &[PointId],
         payload: &PayloadSelector,
         with_vector: bool,
     ) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::with_capacity(ids.len());
+        let (mut records, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+        let mut known = HashSet::new();
         let txn = self.txn();
-        for id in ids {
-            if let Some(found) = row_of(self.tables(), &txn, *id)? {
-                records.push(self.assemble(&txn, *id, found, (payload, with_vector))?);
+        for (seen, id) in ids.iter().enumerate() {
+            if seen % LOOK_EVERY == 0 && self.is_late() {
+                return Err(Error::Late);
             }
+            if !known.insert(*id) {
+                continue;
+            }
+            let Some(found) = row_of(self.tables(), &txn, *id)? else {
+                continue;
+            };
+            let record = self.assemble(&txn, *id, found, (payload, with_vector))?;
+            let left = room.checked_sub(record.about_bytes());
+            room = left.ok_or_else(|| {
+                let what = "the answer is too large: ask for fewer points, or for less of them";
+                Error::Invalid(what.to_owned())
+            })?;
+            records.push(record);
         }
         Ok(records)
     }

@@ -316,10 +316,11 @@ impl Host {
         let identity = self.identity(shard, dimensions, distance);
         let (life, options) = (self.entropy.uuid(), self.limits.store.clone());
         let making = move || Hosted::create(&folder, &identity, life, options);
-        self.tasks
-            .spawn_blocking(making)
-            .await
-            .map_err(|_panicked| Error::Broken)?
+        let made = self.tasks.spawn_blocking(making).await;
+        made.map_err(|_panicked| Error::Broken)??;
+        // It is whole and empty: nobody has to ask it before that is known.
+        reports::is_empty(shard, &place);
+        Ok(())
     }
 
     /// Refuses a lower term than the highest seen, and remembers a higher one durably first.

@@ -115,6 +115,12 @@ fn blank(shard: ShardId) -> proto::ShardReport {
     }
 }
 
+/// A shard that was just made: there is nothing in it.
+pub(super) fn is_empty(shard: ShardId, place: &Place) {
+    let mut last = place.last.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = Some(blank(shard));
+}
+
 /// How an open shard is; kept for when it is closed.
 pub(super) fn remember(shard: ShardId, place: &Place, hosted: &Hosted) -> proto::ShardReport {
     let report = describe(blank(shard), hosted);

@@ -25,6 +25,7 @@ pub(super) fn of_shard(
             report.note
         )),
         ("serving" | "closed", _) => None,
+        (state, _) if report.note.is_empty() => Some(format!("{shard} is {state} on {worker}")),
         (state, _) => Some(format!("{shard} is {state} on {worker}: {}", report.note)),
     }
 }
