@@ -172,7 +172,8 @@ pub(crate) fn start_without_definitions(kubernetes: &Kubernetes) -> impl FnOnce(
             let waits = |answer: &&Result<(u16, String), String>| {
                 matches!(answer, Ok((503, text)) if text.contains("is not installed"))
             };
-            if ready.iter().filter(waits).count() == 2 {
+            let started = live.iter().filter(|answer| answer.is_ok()).count();
+            if started == 2 && ready.iter().filter(waits).count() == 2 {
                 return Ok((live, ready));
             }
             Err(format!("{live:?} {ready:?}"))
