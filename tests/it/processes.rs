@@ -4,6 +4,7 @@
     reason = "who runs only the binary has neither the clock nor the tasks of the library"
 )]
 
+mod bounded;
 mod demo;
 mod dev;
 mod durability;
