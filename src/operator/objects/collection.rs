@@ -1,5 +1,5 @@
 //! The controller of VectorCollections: looks at the object, its rivals and its cluster, does what
-//! [`decide`] says, and writes what it says.
+//! [`mod@decide`] says, and writes what it says.
 //!
 //! Rivals come from the watch's cache: where that is behind, the collection's own settings and the
 //! masters' guard of names decide. What a cluster's masters said serves all its objects for a second, so
