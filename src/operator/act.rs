@@ -142,9 +142,11 @@ impl Act<'_> {
             Some(there) if claims_are_smaller(there, &wanted) => {
                 let uid = there.uid().unwrap_or_default();
                 let name = self.render.subject.of(Role::Etcd);
-                self.api
+                // It is applied again when this one is gone.
+                return self
+                    .api
                     .delete::<StatefulSet>(&name, &uid, Fate::LeavingPods)
-                    .await?;
+                    .await;
             },
             Some(_) => {},
         }
@@ -316,13 +318,14 @@ impl Act<'_> {
 
     /// Remembers that the target does not work, so that no round goes back to it.
     async fn give_up(&self, why: &str) -> Result<(), Error> {
-        let can_go_back = self.in_force.current.is_some()
+        let target = self.in_force.target;
+        let current = self.in_force.current;
+        let can_go_back = current.is_some_and(|current| current.hash != target.hash)
             && self.situation.spec.updates.rollback_on_failure
             && self.in_force.given_up.is_none();
         if !can_go_back {
             return Ok(());
         }
-        let target = self.in_force.target;
         let change = json!({"metadata": {"uid": target.uid, "annotations": {FAILED: why}}});
         let name = self.revision_name(&target.hash);
         self.api.merge::<ControllerRevision>(&name, &change).await

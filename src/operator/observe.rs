@@ -35,6 +35,8 @@ pub(super) struct PodSeen {
     pub(super) node: Option<String>,
     pub(super) address: Option<String>,
     pub(super) created: Option<Timestamp>,
+    /// Since when it is not ready, while it is not.
+    pub(super) unready_since: Option<Timestamp>,
     /// Which template it was made from.
     pub(super) revision: Option<String>,
     pub(super) ready: bool,
@@ -188,6 +190,7 @@ fn pod_seen(pod: &Pod) -> Option<PodSeen> {
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         address: status.and_then(|status| status.pod_ip.clone()),
         created: pod.creation_timestamp().map(|time| time.0),
+        unready_since: unready_since(pod),
         revision: labels.get(REVISION).cloned(),
         ready: ready && !leaving,
         leaving,
@@ -199,6 +202,18 @@ fn pod_seen(pod: &Pod) -> Option<PodSeen> {
 
 fn is_ready(condition: &k8s_openapi::api::core::v1::PodCondition) -> bool {
     condition.type_ == "Ready" && condition.status == "True"
+}
+
+/// Since when a pod is not ready; one that never said so, since it was made.
+fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let mut unready = conditions.filter(|one| one.type_ == "Ready" && one.status != "True");
+    let since = unready
+        .next()
+        .and_then(|one| one.last_transition_time.clone());
+    since
+        .or_else(|| pod.creation_timestamp())
+        .map(|time| time.0)
 }
 
 /// Why a pod cannot become ready by waiting.

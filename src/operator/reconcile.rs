@@ -309,14 +309,19 @@ pub(super) fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
     })
 }
 
-/// The members that etcd was made with; before that those of the manifest.
+/// The members that etcd was made with, by its set or, where that is gone, its volumes; before that those of
+/// the manifest.
 fn etcd_members(spec: &VectorClusterSpec, seen: &Seen) -> u32 {
     let annotated = seen.etcd.as_ref().and_then(|etcd| {
         let members = etcd.annotations().get(MEMBERS)?;
         members.parse().ok()
     });
     let wanted = spec.etcd.managed.as_ref().map_or(0, |etcd| etcd.replicas);
-    annotated.unwrap_or_else(|| u32::try_from(wanted).unwrap_or(0))
+    let claims = seen.claims.iter().filter(|claim| claim.role == Role::Etcd);
+    let kept = claims.map(|claim| claim.ordinal.saturating_add(1)).max();
+    annotated
+        .or(kept)
+        .unwrap_or_else(|| u32::try_from(wanted).unwrap_or(0))
 }
 
 /// Goes on with a cluster that is deleted; what holds it, if it still stands after this.

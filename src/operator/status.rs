@@ -184,7 +184,9 @@ impl<'a> Facts<'a> {
             Some(known) => (known.current, known.previous),
             None => (String::new(), None),
         };
-        let (current, previous) = if step.complete && current != *target {
+        // Asleep nothing has shown yet that the target works.
+        let runs = self.situation.spec.power == Power::Running;
+        let (current, previous) = if runs && step.complete && current != *target {
             let previous = Some(current).filter(|hash| !hash.is_empty());
             (target.clone(), previous)
         } else {

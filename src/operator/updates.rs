@@ -219,16 +219,16 @@ impl Scene<'_> {
         Some((Gate::ShardsFullyReplicated, why))
     }
 
-    /// A pod of the target that had its time.
-    fn overdue(&self) -> Option<String> {
+    /// A pod of the role's target that had its time.
+    fn overdue(&self, role: Role) -> Option<String> {
         let limit = i64::from(self.updates.progress_deadline_seconds);
         let late = |pod: &&PodSeen| {
             let age = pod
-                .created
-                .map(|created| self.now.as_second() - created.as_second());
+                .unready_since
+                .map(|since| self.now.as_second() - since.as_second());
             !pod.ready && self.is_on_target(pod) && age.is_some_and(|age| age > limit)
         };
-        let pod = self.pods.iter().find(late)?;
+        let pod = self.of(role).find(late)?;
         let trouble = pod.trouble.as_deref().unwrap_or("it never became ready");
         Some(format!("{} after {limit} s: {trouble}", pod.name()))
     }
@@ -261,7 +261,8 @@ pub(super) fn step(scene: &Scene<'_>) -> Step {
         // Where nothing of a role changes, what is not ready there is no matter of the update.
         let concerned = !same || !scene.stale(role).is_empty();
         if concerned && !scene.is_complete(role) {
-            step.failed = scene.overdue();
+            // A role whose template stays the same says nothing about the target.
+            step.failed = if same { None } else { scene.overdue(role) };
             of_role(scene, role, &mut step);
             return step;
         }

@@ -38,6 +38,7 @@ fn pod(role: Role, ordinal: u32, of: &Templates, ready: bool, created: i64) -> P
         node: None,
         address: None,
         created: Some(Timestamp::from_second(created).unwrap()),
+        unready_since: Some(Timestamp::from_second(created).unwrap()),
         revision: Some(of.revision_of(role)),
         ready,
         leaving: false,
@@ -262,6 +263,17 @@ fn a_revision_that_does_not_work_stops_at_one_pod_and_is_given_up_after_its_time
     world.pods[0].trouble = Some("CrashLoopBackOff".to_owned());
     world.pods[0].ready = false;
     assert_eq!(world.step().replace, ["a-etcd-0"]);
+}
+
+#[test]
+fn a_pod_that_an_update_does_not_touch_does_not_end_it() {
+    let mut world = World::new();
+    let same = world.old.templates["worker"].clone();
+    world.new.templates.insert("worker".to_owned(), same);
+    let worker = world.pods.iter_mut().find(|one| one.role == Role::Worker);
+    worker.unwrap().ready = false;
+    world.now = 10 * i64::from(world.updates.progress_deadline_seconds);
+    assert_eq!(world.step().failed, None);
 }
 
 proptest! {
