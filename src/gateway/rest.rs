@@ -24,10 +24,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Response;
 use http::Method;
-use tokio::sync::Semaphore;
 
 use self::answer::Answer;
-use self::call::Call;
+use self::call::{Call, Room};
 use super::{Cluster, Error};
 use crate::clock::{Clock, Moment};
 use crate::fault::{Fault, chain};
@@ -46,8 +45,7 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     metrics: Metrics,
-    /// Room for bodies that are read and not yet parsed, in [`call::ROOM_UNIT_BYTES`].
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl std::fmt::Debug for Api {
@@ -64,13 +62,12 @@ impl Api {
         tasks: Tasks,
         metrics: Metrics,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(call::ROOM_UNITS));
         Self {
             cluster,
             clock,
             tasks,
             metrics,
-            room,
+            room: Room::new(),
         }
     }
 

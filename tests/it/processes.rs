@@ -5,10 +5,12 @@
 )]
 
 mod bounded;
+mod building;
 mod demo;
 mod dev;
 mod durability;
 mod failover;
+mod hung_worker;
 mod kill;
 mod lost_records;
 mod obeyed;

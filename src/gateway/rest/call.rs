@@ -1,17 +1,19 @@
 //! A request that has passed the gate: its path, its query parameters, and its body when a handler
 //! asks for it.
 //!
-//! Bodies are bounded three ways: one body by [`BODY_BYTES_MAX`], all bodies that are in memory
-//! together by [`ROOM_UNITS`], and the time one takes by [`BODY_TIMEOUT`]. Large ones are parsed on a
-//! thread that may block.
+//! Bodies are bounded three ways: one body by [`BODY_BYTES_MAX`], all bodies whose requests are not
+//! answered yet by [`Room`], and the time one takes to arrive by [`BODY_TIMEOUT`]. Large ones are parsed
+//! on a thread that may block.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::RequestExt;
 use axum::body::{Body, HttpBody};
 use axum::extract::RawPathParams;
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Api;
@@ -23,10 +25,14 @@ use crate::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX
 use crate::probes::routes::Request;
 
 /// What room for bodies is counted in.
-pub(super) const ROOM_UNIT_BYTES: usize = 4_096;
+const ROOM_UNIT_BYTES: usize = 4_096;
 
-/// Room for bodies: eight of the largest at once, 256 MiB.
-pub(super) const ROOM_UNITS: usize = 8 * BODY_BYTES_MAX / ROOM_UNIT_BYTES;
+/// Room for large bodies: eight of the largest at once, 256 MiB.
+const LARGE_UNITS: usize = 8 * BODY_BYTES_MAX / ROOM_UNIT_BYTES;
+
+/// Room for bodies up to [`INLINE_BYTES_MAX`]: 64 MiB. It is apart, so that uploads which wait for a
+/// worker do not keep searches out.
+const SMALL_UNITS: usize = 1_024 * INLINE_BYTES_MAX / ROOM_UNIT_BYTES;
 
 /// How long a body waits for room before its request is refused.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +43,38 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bodies above this are parsed on a blocking thread: about 0.2 ms of work.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the bodies of requests that are not answered yet, in [`ROOM_UNIT_BYTES`]: what a body
+/// became is in memory until the workers have answered.
+pub(super) struct Room {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Room {
+    /// Room with nobody in it.
+    pub(super) fn new() -> Self {
+        Self {
+            small: Arc::new(Semaphore::new(SMALL_UNITS)),
+            large: Arc::new(Semaphore::new(LARGE_UNITS)),
+        }
+    }
+
+    /// Takes room for a body of so many bytes; waits for it a moment.
+    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let of = if bytes <= INLINE_BYTES_MAX {
+            &self.small
+        } else {
+            &self.large
+        };
+        let units = u32::try_from(bytes.min(BODY_BYTES_MAX).div_ceil(ROOM_UNIT_BYTES));
+        let taking = Arc::clone(of).acquire_many_owned(units.unwrap_or(u32::MAX));
+        match timeout(ROOM_TIMEOUT, taking).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(Error::Overloaded("no room for the body of this one")),
+        }
+    }
+}
+
 /// A request.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -45,6 +83,8 @@ pub(super) struct Call {
     timeout: Duration,
     started: Moment,
     body: Body,
+    /// What its body takes of the room, until the request is answered.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -65,6 +105,7 @@ impl Call {
             timeout: REQUEST_TIMEOUT_DEFAULT,
             started,
             body: Body::empty(),
+            room: None,
         };
         call.read_query(request.uri().query().unwrap_or_default())?;
         call.body = request.into_body();
@@ -148,7 +189,7 @@ impl Call {
         Ok(())
     }
 
-    /// The body, read and parsed.
+    /// The body, read and parsed. Its room is held as long as the call is.
     pub(super) async fn parse<T, F>(&mut self, api: &Api, parse: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -159,15 +200,10 @@ impl Call {
         let size = hint.exact().map_or(BODY_BYTES_MAX, |exact| {
             usize::try_from(exact).unwrap_or(usize::MAX)
         });
-        let units = u32::try_from(size.min(BODY_BYTES_MAX).div_ceil(ROOM_UNIT_BYTES));
-        let room = api.room.acquire_many(units.unwrap_or(u32::MAX));
-        let room = timeout(ROOM_TIMEOUT, room).await;
-        let Ok(Ok(room)) = room else {
-            return Err(Error::Overloaded("no room for the body of this one"));
-        };
+        self.room = Some(api.room.take(size).await?);
         let limit = api.left(self.deadline()).min(BODY_TIMEOUT);
         let bytes = in_time(limit, collect(body, size)).await?;
-        let parsed = if bytes.len() <= INLINE_BYTES_MAX {
+        if bytes.len() <= INLINE_BYTES_MAX {
             parse(&bytes)
         } else {
             let parsing = api.tasks.spawn_blocking(move || parse(&bytes));
@@ -178,9 +214,7 @@ impl Call {
                     message: format!("parsing broke off: {error}"),
                 })
             })
-        };
-        drop(room);
-        parsed
+        }
     }
 }
 

@@ -1,0 +1,122 @@
+//! A worker killed while it builds an index: every point is found, nothing half made is left, and the
+//! index is built in the end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::local_cluster::{LocalCluster, kill};
+use crate::support::skip::long;
+use crate::support::wait_for::wait_for;
+
+const POINTS: u64 = 12_000;
+const DIMENSIONS: u64 = 48;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The vector of a point: no two are the same.
+fn vector(id: u64) -> Vec<f64> {
+    let mut state = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let component = |_at| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        f64::from(u32::try_from(state >> 40).unwrap())
+    };
+    (0..DIMENSIONS).map(component).collect()
+}
+
+async fn upload(cluster: &LocalCluster, ids: std::ops::Range<u64>) {
+    let points: Vec<Value> = ids
+        .map(|id| json!({"id": id, "vector": vector(id)}))
+        .collect();
+    for points in points.chunks(1_000) {
+        let body = json!({ "points": points });
+        let path = "/collections/c/points?wait=true";
+        cluster.must("PUT", path, &body).await;
+    }
+}
+
+/// Each of some points is what lies nearest to itself.
+async fn all_are_found(cluster: &LocalCluster, until: u64) {
+    for id in (0..until).step_by(499).chain([until - 1]) {
+        let query = json!({"query": vector(id), "limit": 1});
+        let path = "/collections/c/points/query";
+        let found = cluster.must("POST", path, &query).await;
+        assert_eq!(found["points"][0]["id"], json!(id), "{found}");
+    }
+}
+
+/// What is said of the index of the only shard.
+async fn index(cluster: &LocalCluster) -> Option<Value> {
+    let status = cluster.status().await?;
+    Some(status["collections"][0]["shards"][0]["index"].clone())
+}
+
+/// Folders of builds below a folder.
+fn half_made(folder: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with("tmp-") {
+                found.push(entry.path());
+            } else if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+async fn killed_while_building(kills: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(folder.path(), None);
+    let made = json!({
+        "vectors": {"size": DIMENSIONS, "distance": "Euclid"},
+        "vectorsphere": {"index": {"algorithm": "arroy"}},
+    });
+    cluster.must("PUT", "/collections/c", &made).await;
+    upload(&cluster, 0..POINTS).await;
+    let shards = folder.path().join("laptop-worker-0/shards");
+    let mut points = POINTS;
+    for _kill in 0..kills {
+        wait_for("a build is under way", PATIENCE, || async {
+            let index = index(&cluster).await?;
+            (index["state"] == "building" && !half_made(&shards).is_empty()).then_some(())
+        })
+        .await;
+        let worker = cluster.pids("worker")[0];
+        kill(worker);
+        cluster.replaced("worker", worker).await;
+        upload(&cluster, points..points + 1).await;
+        points += 1;
+        all_are_found(&cluster, points).await;
+    }
+    wait_for("the index is built", PATIENCE, || async {
+        let index = index(&cluster).await?;
+        (index["kind"] == "arroy" && index["state"] == "idle").then_some(())
+    })
+    .await;
+    all_are_found(&cluster, points).await;
+    let count = cluster
+        .must("POST", "/collections/c/points/count", &json!({}))
+        .await;
+    assert_eq!(count["count"], json!(points));
+    let left = half_made(&shards);
+    assert!(left.is_empty(), "{left:?}");
+    eprintln!("{kills} kills while an index was built: {points} points there, nothing half made");
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_builds_keeps_every_point_and_builds_again() {
+    killed_while_building(1).await;
+}
+
+#[tokio::test]
+async fn long_killed_twenty_times_while_it_builds() {
+    if long() {
+        killed_while_building(20).await;
+    }
+}
