@@ -19,6 +19,7 @@ mod environment;
 mod error;
 mod gate;
 mod layout;
+mod log;
 mod payload_index;
 mod snapshot;
 

@@ -11,14 +11,12 @@ use super::environment::{Environment, Frame, write_position};
 use super::layout::{Tables, id_value, read_id, read_id_value, write_chunks};
 use super::payload_index::{Fields, IndexKind, Terms};
 use super::snapshot::matching;
-use super::{Error, Written};
+use super::{Error, Written, log};
 use crate::ids::{Epoch, PointId, Sequence};
 use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use crate::query::{FieldPath, Operation, PointInput, Selection};
 use crate::rows::Row;
 
-/// Entries of the log that are kept; older ones are what a copy further behind cannot catch up from.
-const LOG_LEN_MAX: u64 = 10_000;
 const EMPTY: &[u8] = b"{}";
 
 /// The changes of one transaction.
@@ -136,7 +134,8 @@ impl<'e> Batch<'e> {
                 (6, self.change_payloads(on, sequence, clear)?)
             },
         };
-        self.log(sequence, kind, &ids)?;
+        let log = (self.tables.log, &mut self.txn);
+        log::append(log, sequence, (kind, &ids), log::BOUNDS)?;
         Ok(Written {
             sequence,
             points: u64::try_from(ids.len()).unwrap_or(u64::MAX),
@@ -347,20 +346,6 @@ impl<'e> Batch<'e> {
         place
             .ok_or_else(|| Error::Corrupt("a short block".to_owned()))?
             .copy_from_slice(vector);
-        Ok(())
-    }
-
-    fn log(&mut self, sequence: Sequence, kind: u8, ids: &[PointId]) -> Result<(), Error> {
-        let mut bytes = vec![kind];
-        for id in ids {
-            bytes.extend(id.key().as_bytes());
-        }
-        self.tables
-            .log
-            .put(&mut self.txn, &sequence.0.to_be_bytes(), &bytes)?;
-        if let Some(old) = sequence.0.checked_sub(LOG_LEN_MAX) {
-            self.tables.log.delete(&mut self.txn, &old.to_be_bytes())?;
-        }
         Ok(())
     }
 

@@ -305,7 +305,7 @@ impl Environment {
                 Ok(())
             },
             Some(Err(error)) => Err(error.into()),
-            None => Err(Error::Full("readers kept the map from growing".to_owned())),
+            None => Err(Error::Held),
         }
     }
 

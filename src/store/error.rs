@@ -46,6 +46,9 @@ pub enum Error {
     /// The queue is full.
     #[error("too many writes wait")]
     Busy,
+    /// Readers kept the map from growing. Nothing was changed.
+    #[error("long reads kept the shard's map from growing; try again")]
+    Held,
     /// Whether the write was applied is not known: its time was over while it was under way.
     #[error("the write took too long and may have been applied")]
     Unknown,
@@ -76,7 +79,7 @@ impl Fault for Error {
             Self::Exists(_) => Kind::AlreadyExists,
             Self::Foreign { .. } | Self::Newer { .. } | Self::Epoch { .. } => Kind::Conflict,
             Self::Invalid(_) => Kind::InvalidInput,
-            Self::Busy => Kind::Exhausted,
+            Self::Busy | Self::Held => Kind::Exhausted,
             Self::Full(_) => Kind::NoRoom,
             Self::Unknown => Kind::UnknownOutcome,
             Self::Late => Kind::Timeout,
@@ -94,6 +97,7 @@ impl Fault for Error {
             Self::Epoch { .. } => "store.epoch",
             Self::Invalid(_) => "store.invalid",
             Self::Busy => "store.busy",
+            Self::Held => "store.held",
             Self::Unknown => "store.unknown",
             Self::Late => "store.late",
             Self::Full(_) => "store.full",

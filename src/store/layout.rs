@@ -22,7 +22,8 @@ const HEADER_BYTES: usize = 16;
 const FILL_WANTED: f64 = 0.97;
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
 
-type Table = Database<'static, Bytes, Bytes>;
+/// A database of bytes.
+pub(super) type Table = Database<'static, Bytes, Bytes>;
 
 /// The databases of an environment.
 #[derive(Debug, Clone, Copy)]
