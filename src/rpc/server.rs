@@ -1,15 +1,18 @@
 //! Serves gRPC on a listener that is bound already, with bounds, until the tasks stop.
 //!
-//! Connections are counted, and wait in the backlog when there are too many greetings at once; who
-//! does not show who it is in time, or may not connect, is closed.
+//! Connections are counted, and wait in the backlog when there are too many, or too many greetings at
+//! once; who does not show who it is in time, or may not connect, is closed.
 
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout as limited};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +21,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use crate::fault::chain;
+use crate::limits::CONNECTIONS_MAX;
 use crate::security::peers::{Acceptor, Connection};
 use crate::tasks::Tasks;
 
@@ -40,7 +44,7 @@ pub fn serve(
     routes: Routes,
     acceptor: Acceptor,
     tasks: &Tasks,
-) -> std::io::Result<SocketAddr> {
+) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     let (greeted, connections) = mpsc::channel(GREETINGS_MAX);
     tasks.spawn(
@@ -56,7 +60,7 @@ pub fn serve(
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .add_routes(routes)
             .serve_with_incoming_shutdown(
-                ReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
+                ReceiverStream::new(connections).map(Ok::<_, io::Error>),
                 stopping,
             )
             .await;
@@ -70,17 +74,19 @@ pub fn serve(
 async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
-    greeted: mpsc::Sender<Connection>,
+    greeted: mpsc::Sender<Counted>,
     tasks: Tasks,
 ) {
-    let places = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stopping = pin!(tasks.stopping());
     loop {
         let next = async {
+            let greeting = Arc::clone(&greetings).acquire_owned().await;
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            (greeting, place.ok(), listener.accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (greeting, place, accepted) = tokio::select! {
             next = next => next,
             () = &mut stopping => return,
         };
@@ -96,19 +102,71 @@ async fn accept(
         tasks.spawn("rpc-greeting", async move {
             match limited(GREETING_TIMEOUT, acceptor.accept(stream)).await {
                 // The server is gone when nobody takes it: the process ends.
-                Ok(Ok(connection)) => drop(greeted.send(connection).await),
+                Ok(Ok(connection)) => {
+                    let counted = Counted {
+                        connection,
+                        _place: place,
+                    };
+                    drop(greeted.send(counted).await);
+                },
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "a connection is refused"),
                 Err(_elapsed) => tracing::warn!(%peer, "a peer did not show who it is in time"),
             }
-            drop(place);
+            drop(greeting);
         });
     }
 }
 
-impl Connected for Connection {
+/// A connection that has its place until it ends.
+struct Counted {
+    connection: Connection,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connected for Counted {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().connection).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().connection).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().connection).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().connection).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().connection).poll_shutdown(context)
+    }
 }
 
 /// How long the caller of this request waits, or `otherwise` when it does not say.
