@@ -66,6 +66,10 @@ pub const COLLECTIONS_MAX: usize = 10_000;
 /// many keys.
 pub const SHARDS_TOTAL_MAX: usize = 100_000;
 
+/// Tombstones of deleted collections above which no new collection is made. With one for every
+/// collection that is there they stay below what is read from etcd under one prefix.
+pub const TOMBSTONES_MAX: usize = 50_000;
+
 /// Payload indexes of a collection.
 pub const PAYLOAD_INDEXES_MAX: usize = 64;
 

@@ -78,6 +78,8 @@ struct Health {
     condition: Condition,
     /// When the view was certainly as new as etcd.
     proven: Option<Moment>,
+    /// Whether what keeps it from following etcd was told already.
+    told: bool,
 }
 
 impl<T> Mirror<T>
@@ -101,6 +103,7 @@ where
             health: Mutex::new(Health {
                 condition: Condition::Starting,
                 proven: None,
+                told: false,
             }),
             wanted: watch::Sender::new(Revision(0)),
             unreadable: AtomicU64::new(0),
@@ -270,6 +273,7 @@ where
         let mut health = self.lock();
         health.proven = health.proven.max(proven);
         let before = std::mem::replace(&mut health.condition, Condition::Following);
+        health.told = false;
         drop(health);
         if before != Condition::Following {
             tracing::debug!(prefix = self.prefix, "mirror follows etcd");
@@ -284,12 +288,17 @@ where
         } else {
             Condition::Cut
         };
-        let before = std::mem::replace(&mut self.lock().condition, condition);
+        let mut health = self.lock();
+        let before = std::mem::replace(&mut health.condition, condition);
+        let told = std::mem::replace(&mut health.told, true) && before == condition;
+        drop(health);
         let (prefix, error) = (&self.prefix, chain(error));
-        if before == condition {
+        if told {
             tracing::debug!(prefix, error, "mirror still does not follow etcd");
         } else if condition == Condition::Refused {
             tracing::error!(prefix, error, "mirror refuses what etcd shows");
+        } else if condition == Condition::Starting {
+            tracing::warn!(prefix, error, "mirror has read nothing yet");
         } else {
             tracing::warn!(prefix, error, "mirror lists again");
         }

@@ -64,6 +64,11 @@ pub(super) enum Error {
     Late,
     #[error("more than {CHANGES_WAITING_MAX} changes wait; this one was not taken")]
     Busy,
+    #[error(
+        "{0} deleted collections are still remembered; none is made until all workers have said that \
+         they keep nothing of the old ones, which is asked every hour"
+    )]
+    Tombstones(usize),
     #[error("read or write etcd")]
     Etcd(#[source] coordination::Error),
 }
@@ -83,7 +88,7 @@ impl Fault for Error {
             Self::NotLeader(_) | Self::NoWorker | Self::Overtaken => Kind::Unavailable,
             Self::CreateShard { source, .. } => source.kind(),
             Self::TooLong { .. } | Self::Late => Kind::Timeout,
-            Self::Busy => Kind::Exhausted,
+            Self::Busy | Self::Tombstones(_) => Kind::Exhausted,
             Self::Etcd(error) => error.kind(),
         }
     }
@@ -101,6 +106,7 @@ impl Fault for Error {
             Self::TooLong { .. } => "master.too_long",
             Self::Late => "master.late",
             Self::Busy => "master.busy",
+            Self::Tombstones(_) => "master.tombstones",
             Self::Etcd(error) => error.code(),
         }
     }

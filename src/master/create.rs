@@ -19,7 +19,9 @@ use crate::coordination::records::{
 use crate::coordination::{Change, Guard};
 use crate::fault::{Fault, Kind, chain};
 use crate::ids::{CollectionId, CollectionName, Epoch, NodeId, Revision, SlotRange, Term};
-use crate::limits::{COLLECTIONS_MAX, DIMENSIONS_MAX, SHARDS_MAX, SHARDS_TOTAL_MAX};
+use crate::limits::{
+    COLLECTIONS_MAX, DIMENSIONS_MAX, SHARDS_MAX, SHARDS_TOTAL_MAX, TOMBSTONES_MAX,
+};
 use crate::placement::{self, Candidate};
 use crate::rpc::{self, Request, convert, proto};
 use crate::security::Peer;
@@ -155,6 +157,10 @@ impl Collections {
             return Err(Error::Invalid(format!(
                 "a cluster has at most {SHARDS_TOTAL_MAX} shards, and {there} are there"
             )));
+        }
+        let gone = self.etcd.count(&self.keys.tombstones()).await?;
+        if gone >= TOMBSTONES_MAX {
+            return Err(Error::Tombstones(gone));
         }
         let key = self.keys.name(&new.name);
         let Some(taken) = self.etcd.get(&key).await? else {

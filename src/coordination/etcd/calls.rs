@@ -93,6 +93,18 @@ impl Etcd {
         }
     }
 
+    /// How many keys a prefix has, linearizable.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn count(&self, prefix: &str) -> Result<usize, Error> {
+        let options = GetOptions::new()
+            .with_range(prefix_end(prefix))
+            .with_count_only();
+        let answer = self.range("a count of keys", prefix, options).await?;
+        Ok(usize::try_from(answer.count()).unwrap_or(0))
+    }
+
     /// The revision that etcd is at, linearizable.
     ///
     /// # Errors
