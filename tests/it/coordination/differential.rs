@@ -30,11 +30,14 @@ use run::Run;
 
 use super::embedded_etcd;
 use crate::support::real_etcd::RealEtcd;
+use crate::support::skip::long;
 
 /// Long enough for any one answer on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Lists, unless `VECTORSPHERE_DIFFERENTIAL_LISTS` says how many.
 const LISTS: u64 = 300;
+/// Lists of the long suite.
+const LONG_LISTS: u64 = 2_000;
 /// The seed, unless `VECTORSPHERE_SEED` gives one.
 const SEED: u64 = 20_261_125;
 
@@ -67,12 +70,24 @@ fn age_of(version: &str) -> Real {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_etcd_answers_as_a_real_one_does() {
+    compare(LISTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_the_embedded_etcd_answers_as_a_real_one_does() {
+    if long() {
+        compare(LONG_LISTS).await;
+    }
+}
+
+/// Gives so many lists to both.
+async fn compare(lists: u64) {
     let Some(real) = RealEtcd::start().await else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     let (tasks, embedded) = embedded_etcd(folder.path());
-    let lists = number("VECTORSPHERE_DIFFERENTIAL_LISTS", LISTS);
+    let lists = number("VECTORSPHERE_DIFFERENTIAL_LISTS", lists);
     let seed = number("VECTORSPHERE_SEED", SEED);
     let version = version(&real).await;
     eprintln!("the real etcd is {version}");

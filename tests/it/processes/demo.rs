@@ -1,6 +1,6 @@
 //! The demonstration, with the real qdrant-client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::local_cluster::LocalCluster;
@@ -19,17 +19,15 @@ fn python() -> Option<PathBuf> {
     None
 }
 
-#[tokio::test]
-async fn the_demonstration_finds_sensible_neighbours() {
-    let Some(python) = python() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let cluster = LocalCluster::start(folder.path(), None);
+/// What the demonstration prints.
+fn show(python: &Path, cluster: &LocalCluster, more: &[&str]) -> String {
     let run = Command::new(python)
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/examples/semantic_search.py"
         ))
         .args(["--url", &cluster.url, "--questions", "20"])
+        .args(more)
         .output()
         .unwrap();
     let (said, complained) = (
@@ -37,6 +35,11 @@ async fn the_demonstration_finds_sensible_neighbours() {
         String::from_utf8_lossy(&run.stderr),
     );
     assert!(run.status.success(), "{said}\n{complained}");
+    said
+}
+
+/// The lines of each question.
+fn is_sensible(said: &str) {
     let first = |question: &str| {
         let mut lines = said.lines().skip_while(|line| *line != question).skip(1);
         lines
@@ -52,4 +55,19 @@ async fn the_demonstration_finds_sensible_neighbours() {
         first("compare two files line by line").contains("diffutils"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn the_demonstration_finds_sensible_neighbours_and_the_same_after_everything_was_killed() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(folder.path(), None);
+    let before = show(&python, &cluster, &[]);
+    assert!(before.contains("5000 points in"), "{before}");
+    is_sensible(&before);
+    cluster.kill_everything();
+    let cluster = LocalCluster::start(folder.path(), None);
+    let after = show(&python, &cluster, &["--keep"]);
+    assert!(!after.contains("points in"), "uploaded again: {after}");
+    is_sensible(&after);
 }

@@ -229,6 +229,47 @@ async fn an_index_is_synced_before_it_has_its_name() {
     assert!(names >= 5, "{names} names seen on the way to {segment}");
 }
 
+#[tokio::test]
+async fn an_index_that_cannot_be_synced_gets_no_name_and_every_point_is_found_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(cluster) = Watched::start(folder.path()) else {
+        return;
+    };
+    let data_dir = cluster.data_dir();
+    let mut asked = collection();
+    asked["vectorsphere"] = json!({"index": {"algorithm": "arroy"}});
+    cluster.must("PUT", "/collections/c", &asked).await;
+    cluster.break_disk("/index/", "pages");
+    for id in 0..5 {
+        let (status, said, _window) = cluster.upsert(id, id).await;
+        assert_eq!(status, 200, "{said}");
+    }
+    wait_for("the build fails", Duration::from_secs(60), || async {
+        let shard = cluster.shard().await;
+        (shard["index"]["state"].as_str()?.contains("failed")).then_some(())
+    })
+    .await;
+    let shard = cluster.shard().await;
+    assert_eq!(shard["index"]["kind"], "flat", "{shard}");
+    let query = json!({"query": [1, 1], "limit": 5});
+    let path = "/collections/c/points/query";
+    let found = cluster.cluster.must("POST", path, &query).await;
+    assert_eq!(found["points"].as_array().unwrap().len(), 5, "{found}");
+    cluster.mend_disk();
+    let trace = cluster.stop();
+    assert_eq!(trace.renamed_to("/index/segment-"), None);
+
+    let cluster = LocalCluster::start(&data_dir, None);
+    wait_for("the index is built", Duration::from_secs(60), || async {
+        let status = cluster.status().await?;
+        let shard = &status["collections"][0]["shards"][0];
+        (shard["index"]["kind"] == "arroy").then_some(())
+    })
+    .await;
+    let found = cluster.must("POST", path, &query).await;
+    assert_eq!(found["points"].as_array().unwrap().len(), 5, "{found}");
+}
+
 /// Syncs of the shard's file fail: those of pages, or in the mode `meta` those of the meta page.
 async fn broken_disk(mode: &str) {
     let folder = tempfile::tempdir().unwrap();

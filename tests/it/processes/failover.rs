@@ -1,5 +1,7 @@
 //! The leader away, and etcd away: another leads in time, searches and writes go on.
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use vectorsphere::coordination::session::TTL_SECONDS;
 
 use crate::support::http_client::HttpClient;
 use crate::support::local_cluster::{LocalCluster, kill};
+use crate::support::real_etcd::RealEtcd;
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
 
@@ -58,11 +61,16 @@ struct Load {
 
 impl Load {
     async fn start(cluster: &LocalCluster) -> Self {
+        Self::at(cluster.http.clone(), cluster.url.clone()).await
+    }
+
+    async fn at(http: HttpClient, url: String) -> Self {
         let vectors = json!({"vectors": {"size": 2, "distance": "Euclid"}});
-        cluster.must("PUT", "/collections/load", &vectors).await;
+        let made = http.put(&format!("{url}/collections/load")).json(&vectors);
+        let made = made.send().await.unwrap();
+        assert_eq!(made.status, 200, "{}", made.text);
         let stop = Arc::new(AtomicBool::new(false));
         let searches = Arc::new(AtomicU64::new(0));
-        let (http, url) = (cluster.http.clone(), cluster.url.clone());
         let task = tokio::spawn(drive(http, url, Arc::clone(&stop), Arc::clone(&searches)));
         let load = Self {
             stop,
@@ -114,9 +122,13 @@ async fn drive(
     (id, longest)
 }
 
-fn cluster_of_three(folder: &std::path::Path) -> LocalCluster {
+fn cluster_of_three(folder: &Path, routing: &str) -> LocalCluster {
     let manifest = folder.join("cluster.yaml");
-    fs_err::write(&manifest, THREE_MASTERS).unwrap();
+    let text = THREE_MASTERS.replace(
+        "gateway: {replicas: 1}",
+        &format!("gateway: {{replicas: 1, routing: {routing}}}"),
+    );
+    fs_err::write(&manifest, text).unwrap();
     LocalCluster::start(&folder.join("data"), Some(&manifest))
 }
 
@@ -132,8 +144,18 @@ async fn next_leader(cluster: &LocalCluster, before: u64) -> (String, u64, Durat
 
 #[tokio::test]
 async fn another_master_leads_when_the_leader_is_killed() {
+    leader_killed("Direct").await;
+}
+
+/// The masters carry the requests for data too: what the killed one had is asked of another.
+#[tokio::test]
+async fn another_master_leads_when_the_leader_is_killed_that_requests_go_through() {
+    leader_killed("ViaMaster").await;
+}
+
+async fn leader_killed(routing: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = cluster_of_three(folder.path());
+    let cluster = cluster_of_three(folder.path(), routing);
     let load = Load::start(&cluster).await;
     let (name, term) = leader(&cluster).await.unwrap();
     kill(pid_of(&cluster, &name));
@@ -143,7 +165,7 @@ async fn another_master_leads_when_the_leader_is_killed() {
     cluster.must("PUT", "/collections/d", &vectors).await;
     let (searches, points, longest) = load.end().await;
     eprintln!(
-        "leader killed: the next led after {after:?}; {searches} searches and {points} writes \
+        "leader killed, {routing}: the next led after {after:?}; {searches} searches and {points} writes \
          meanwhile, none failed, the longest took {longest:?}"
     );
 }
@@ -151,7 +173,7 @@ async fn another_master_leads_when_the_leader_is_killed() {
 #[tokio::test]
 async fn another_master_leads_when_the_leader_hangs_and_the_old_one_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = cluster_of_three(folder.path());
+    let cluster = cluster_of_three(folder.path(), "Direct");
     let load = Load::start(&cluster).await;
     let (name, term) = leader(&cluster).await.unwrap();
     let pid = pid_of(&cluster, &name);
@@ -230,4 +252,94 @@ async fn long_searches_and_writes_go_on_a_minute_without_etcd() {
     if long() {
         without_etcd(Duration::from_secs(60)).await;
     }
+}
+
+/// A cluster of one process of each role over an etcd that somebody else runs.
+struct OverEtcd {
+    processes: Vec<Child>,
+    url: String,
+    http: HttpClient,
+}
+
+impl OverEtcd {
+    async fn start(folder: &Path, endpoint: &str) -> Self {
+        // A port that was free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = free.local_addr().unwrap().to_string();
+        drop(free);
+        let start = |role: &str, more: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
+                .args([role, "--cluster=over", "--log=warn"])
+                .arg(format!("--name=over-{role}-0"))
+                .arg(format!("--etcd={endpoint}"))
+                .arg(format!("--data-dir={}", folder.join(role).display()))
+                .args(more)
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let listen_here = format!("--listen={listen}");
+        let processes = vec![
+            start("worker", &[]),
+            start("master", &[]),
+            start("gateway", &[&listen_here]),
+        ];
+        let over = Self {
+            processes,
+            url: format!("http://{listen}"),
+            http: HttpClient::new(),
+        };
+        over.takes_changes("first").await;
+        over
+    }
+
+    /// Waits until a collection of this name can be made.
+    async fn takes_changes(&self, name: &str) {
+        let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+        let url = format!("{}/collections/{name}", self.url);
+        wait_for("a collection is made", Duration::from_secs(60), || async {
+            let made = self.http.put(&url).json(&vectors).send().await;
+            made.is_ok_and(|made| made.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for OverEtcd {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            // Gone already is as good.
+            drop(process.kill());
+            drop(process.wait());
+        }
+    }
+}
+
+/// Nobody answers at etcd's address, where a stopped one would still take connections.
+#[tokio::test]
+async fn searches_and_writes_go_on_while_a_killed_etcd_is_away() {
+    let Some(etcd) = RealEtcd::start().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = OverEtcd::start(folder.path(), etcd.endpoint()).await;
+    let load = Load::at(cluster.http.clone(), cluster.url.clone()).await;
+    etcd.kill();
+    let (began, before) = (Instant::now(), load.searches.load(Ordering::Relaxed));
+    let away = TTL + Duration::from_secs(4);
+    wait_for("the time is over", Duration::from_secs(60), || async {
+        (began.elapsed() >= away).then_some(())
+    })
+    .await;
+    let during = load.searches.load(Ordering::Relaxed) - before;
+    assert!(!load.task.is_finished(), "a search or a write failed");
+    etcd.run().await;
+    cluster.takes_changes("second").await;
+    let back = began.elapsed() - away;
+    let (_searches, _points, longest) = load.end().await;
+    eprintln!(
+        "etcd killed for {away:?}: {during} searches and as many writes meanwhile, none failed, the \
+         longest took {longest:?}; collections could be made {back:?} after it was started again"
+    );
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use vectorsphere::coordination::session::TTL_SECONDS;
-
 use crate::support::http_client::HttpClient;
 use crate::support::local_cluster::{LocalCluster, kill, runs};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
+
+/// A start takes no longer: leases of the run before are revoked, and no TTL is waited for.
+const START_LIMIT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn no_child_outlives_dev_and_no_second_one_opens_its_folder() {
@@ -39,6 +40,38 @@ async fn no_child_outlives_dev_and_no_second_one_opens_its_folder() {
     })
     .await;
     eprintln!("children ended {:?} after dev was killed", killed.elapsed());
+}
+
+/// The next `dev` neither fails because the children of the last one are there yet, nor works beside
+/// them.
+#[tokio::test]
+async fn a_dev_started_at_once_after_the_last_one_was_killed_waits_for_its_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    let mut cluster = LocalCluster::start(folder.path(), None);
+    cluster.must("PUT", "/collections/c", &vectors).await;
+    for id in 0..5 {
+        let points = json!({"points": [{"id": id, "vector": [1, 2]}]});
+        let path = "/collections/c/points?wait=true";
+        cluster.must("PUT", path, &points).await;
+        let writers: Vec<i32> = ["master", "worker"]
+            .into_iter()
+            .flat_map(|role| cluster.pids(role))
+            .collect();
+        kill(cluster.pid());
+        let next = LocalCluster::start(folder.path(), None);
+        assert!(writers.iter().all(|pid| !runs(*pid)), "two writers");
+        assert!(next.ready_after < START_LIMIT, "{:?}", next.ready_after);
+        let count = next
+            .must("POST", "/collections/c/points/count", &json!({}))
+            .await;
+        assert_eq!(count["count"], json!(id + 1));
+        cluster = next;
+    }
+    assert_eq!(cluster.terminate(), Some(0));
+    let again = LocalCluster::start(folder.path(), None);
+    assert!(again.ready_after < START_LIMIT, "{:?}", again.ready_after);
+    eprintln!("ready {:?} after a clean stop", again.ready_after);
 }
 
 /// What the writer knows: of each id the value that was acknowledged last (`None`: deleted), and
@@ -172,10 +205,10 @@ async fn storm(cycles: usize, everything: bool) {
                 writer.await.unwrap();
             }
             cluster = LocalCluster::start(folder.path(), None);
-            let ttl = Duration::from_secs(TTL_SECONDS.unsigned_abs());
             assert!(
-                cluster.ready_after < ttl,
-                "waited for the leases of the dead"
+                cluster.ready_after < START_LIMIT,
+                "waited for the leases of the dead: {:?}",
+                cluster.ready_after
             );
         } else {
             let worker = cluster.pids("worker")[0];
