@@ -393,3 +393,34 @@ fn rows_that_an_index_covers_are_not_used_again() {
     upsert(3).unwrap();
     assert_eq!(row(3), 7);
 }
+
+#[test]
+fn the_log_keeps_its_newest_entries_within_both_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = create(folder.path());
+    let bounds = log::Bounds {
+        len: 5,
+        bytes: 128 * 1024,
+    };
+    let ids: Vec<PointId> = (0..8_000).map(PointId::Number).collect();
+    let table = shard.environment.tables.log;
+    let mut txn = shard.environment.write().unwrap();
+    let mut push = |sequence: u64, len: usize| -> Vec<u64> {
+        let entry = (1, &ids[..len]);
+        log::append((table, &mut txn), Sequence(sequence), entry, bounds).unwrap();
+        let entries = table.iter(&txn).unwrap().map(|entry| entry.unwrap().0);
+        entries
+            .map(|key| u64::from_be_bytes(key.try_into().unwrap()))
+            .collect()
+    };
+    for sequence in 1..=6 {
+        push(sequence, 1);
+    }
+    assert_eq!(push(7, 1), [3, 4, 5, 6, 7], "entries are bounded");
+    // 54 KB, twice within the bytes and not three times.
+    push(8, 6_000);
+    assert_eq!(push(9, 6_000), [5, 6, 7, 8, 9]);
+    assert_eq!(push(10, 6_000), [9, 10], "bytes are bounded");
+    assert_eq!(push(11, 8_000), [] as [u64; 0], "one that is too large");
+    assert_eq!(push(12, 1), [12]);
+}
