@@ -22,7 +22,7 @@ pub mod registry;
 pub mod session;
 
 pub use etcd::{
-    Change, Endpoints, Entry, Error, Etcd, Guard, Listing, Outcome, Transaction, Watch, WatchEvent,
-    WatchNews,
+    Change, ClusterMember, Endpoints, Entry, Error, Etcd, Guard, Listing, Outcome, Transaction,
+    Watch, WatchEvent, WatchNews,
 };
 pub use keys::Keys;

@@ -20,6 +20,7 @@
 
 mod calls;
 mod error;
+mod members;
 mod watching;
 
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient, MaintenanceClient,
-    PutOptions, TxnOp, WatchClient,
+    Client, ClusterClient, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient,
+    MaintenanceClient, PutOptions, TxnOp, WatchClient,
 };
 
 use tonic::transport::{Endpoint, Uri};
@@ -40,6 +41,7 @@ use crate::security::Credentials;
 use crate::security::peers::Connector;
 
 pub use error::Error;
+pub use members::ClusterMember;
 pub use watching::{Watch, WatchEvent, WatchNews};
 
 /// How long one try of a call may take.
@@ -78,6 +80,7 @@ struct Member {
     lease: LeaseClient,
     watch: WatchClient,
     maintenance: MaintenanceClient,
+    cluster: ClusterClient,
 }
 
 /// One key and its value.
@@ -243,6 +246,7 @@ impl Member {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             lease: client.lease_client(),
             maintenance: client.maintenance_client(),
+            cluster: client.cluster_client(),
             watch: client
                 .watch_client()
                 .max_decoding_message_size(ANSWER_BYTES_MAX),

@@ -3,6 +3,8 @@
 //! Each step runs by itself: one that fails is kept and stops no other. Volumes come first, since a full
 //! one may be why nothing else gets ready.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
@@ -12,9 +14,10 @@ use super::Error;
 use super::accessories;
 use super::autoscaling;
 use super::cluster_api::{ClusterApi, Fate};
+use super::etcd;
 use super::events::{Told, told};
 use super::masters::Masters;
-use super::names::{CLUSTER_UID, FAILED, RETIRED, REVISION, REVISION_ROLE, ROLE, claim_of};
+use super::names::{FAILED, RETIRED, REVISION, REVISION_ROLE, ROLE, claim_of};
 use super::observe::{PodSeen, Seen};
 use super::render::{self, Render, Workers};
 use super::revisions::{Kept, Templates, outdated};
@@ -22,8 +25,9 @@ use super::situation::{InForce, Situation, Surplus, templates};
 use super::updates;
 use super::volumes;
 use crate::crd::v1alpha1::{Power, ScaledDownVolumes};
+use crate::entropy::Entropy;
 use crate::fault::{Fault, chain};
-use crate::topology::{Component, Role, is_smaller};
+use crate::topology::{Component, Role};
 
 /// What the steps of a round did, and what stood in their way.
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) codes: Vec<&'static str>,
     /// What is worth an event.
     pub(super) told: Vec<Told>,
+    /// What is under way with the members of etcd.
+    pub(super) etcd: Option<etcd::Work>,
 }
 
 impl Outcome {
@@ -61,6 +67,7 @@ pub(super) struct Act<'a> {
     pub(super) in_force: &'a InForce<'a>,
     pub(super) step: &'a updates::Step,
     pub(super) masters: Option<&'a Masters>,
+    pub(super) entropy: &'a Arc<Entropy>,
 }
 
 impl Act<'_> {
@@ -74,7 +81,8 @@ impl Act<'_> {
         for (step, done) in accessories::settle(self.api, &wanted).await {
             outcome.keep(step, done);
         }
-        outcome.keep("etcd", self.etcd().await);
+        let etcd = self.etcd().await;
+        outcome.etcd = outcome.keep("etcd", etcd).flatten();
         outcome.keep("masters", self.masters().await);
         let surplus = self.look_at_surplus(outcome).await;
         self.workers(&surplus, outcome).await;
@@ -87,16 +95,16 @@ impl Act<'_> {
         surplus
     }
 
-    fn seen(&self) -> &Seen {
+    pub(super) fn seen(&self) -> &Seen {
         self.situation.seen
     }
 
-    fn templates(&self, role: Role) -> &Templates {
+    pub(super) fn templates(&self, role: Role) -> &Templates {
         templates(self.step, self.in_force, role)
     }
 
     fn replicas(&self, role: Role) -> u32 {
-        self.situation.replicas(role, self.render.etcd_members)
+        self.situation.replicas(role)
     }
 
     /// How the workers are, those without a place too; of masters that do not answer nothing is known.
@@ -120,49 +128,6 @@ impl Act<'_> {
                 let note = format!("{} grows to {}", growth.claim, growth.size);
                 outcome.told.push(told("VolumeResizeStarted", note));
             }
-        }
-    }
-
-    async fn etcd(&self) -> Result<(), Error> {
-        let templates = self.templates(Role::Etcd);
-        let replicas = self.replicas(Role::Etcd);
-        let template = templates.of(Role::Etcd);
-        let Some(wanted) = template.and_then(|template| self.render.etcd(replicas, &template))
-        else {
-            return Ok(());
-        };
-        let name = self.render.subject.of(Role::Etcd);
-        match &self.seen().etcd {
-            None => {
-                for member in 0..self.render.etcd_members {
-                    self.is_ours(&claim_of(&format!("{name}-{member}"))).await?;
-                }
-            },
-            // What its volumes are made from cannot change: it is made anew around its pods.
-            Some(there) if claims_are_smaller(there, &wanted) => {
-                let uid = there.uid().unwrap_or_default();
-                let name = self.render.subject.of(Role::Etcd);
-                // It is applied again when this one is gone.
-                return self
-                    .api
-                    .delete::<StatefulSet>(&name, &uid, Fate::LeavingPods)
-                    .await;
-            },
-            Some(_) => {},
-        }
-        self.api.apply(&wanted).await
-    }
-
-    /// Data is never taken over without a word.
-    async fn is_ours(&self, claim: &str) -> Result<(), Error> {
-        let there = self.api.claim(claim).await?;
-        let uid = there.map(|claim| claim.labels().get(CLUSTER_UID).cloned().unwrap_or_default());
-        match uid {
-            Some(uid) if uid != self.api.subject.uid => Err(Error::Foreign {
-                claim: claim.to_owned(),
-                uid,
-            }),
-            Some(_) | None => Ok(()),
         }
     }
 
@@ -409,18 +374,4 @@ pub(super) async fn stop_processes(api: &ClusterApi, seen: &Seen) -> Result<(), 
         api.delete::<Pod>(&pod.name, &pod.uid, Fate::Whole).await?;
     }
     Ok(())
-}
-
-/// Whether the volumes of a StatefulSet would be smaller than what is wanted.
-fn claims_are_smaller(there: &StatefulSet, wanted: &Value) -> bool {
-    let spec = there.spec.as_ref();
-    let templates = spec.and_then(|spec| spec.volume_claim_templates.as_ref());
-    let size = templates.and_then(|templates| {
-        let claim = templates.first()?.spec.as_ref()?;
-        claim.resources.as_ref()?.requests.as_ref()?.get("storage")
-    });
-    let wanted = wanted.pointer("/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
-    let wanted = wanted.and_then(Value::as_str);
-    size.zip(wanted)
-        .is_some_and(|(size, wanted)| is_smaller(&size.0, wanted))
 }

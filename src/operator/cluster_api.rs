@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
     PropagationPolicy,
@@ -146,6 +146,13 @@ impl ClusterApi {
     /// A Secret, if it is there.
     pub(super) async fn secret(&self, name: &str) -> Result<Option<Secret>, Error> {
         within(self.namespaced::<Secret>().get_opt(name)).await
+    }
+
+    /// A ConfigMap of the cluster, if it is there.
+    pub(super) async fn config_map(&self, name: &str) -> Result<Option<ConfigMap>, Error> {
+        let found = within(self.namespaced::<ConfigMap>().get_opt(name)).await?;
+        let ours = |one: &ConfigMap| one.labels().get(CLUSTER_UID) == Some(&self.subject.uid);
+        Ok(found.filter(ours))
     }
 
     /// The kept templates of the cluster.

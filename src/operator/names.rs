@@ -26,6 +26,8 @@ pub(super) const REVISION_ROLE: &str = "revision";
 pub(super) const FAILED: &str = "vectorsphere.io/failed";
 /// On etcd's StatefulSet: how many members it was made with.
 pub(super) const MEMBERS: &str = "vectorsphere.io/members";
+/// On what etcd's members are started with: the UIDs of their volumes.
+pub(super) const VOLUMES: &str = "vectorsphere.io/volumes";
 /// On a certificate's Secret: the mark of the authorities that it stands beside.
 pub(super) const AUTHORITIES: &str = "vectorsphere.io/authorities";
 /// On an authority's Secret: when the step of its change began that is under way.

@@ -180,6 +180,7 @@ impl Round<'_> {
             annotations: self.cluster.metadata.annotations.as_ref().unwrap_or(&none),
             generation: self.cluster.metadata.generation.unwrap_or(0),
             plan: &self.plan,
+            members: self.etcd_members,
             seen: &self.seen,
             masters: state.as_ref().map_err(Clone::clone),
             before: self.cluster.status.as_ref(),
@@ -209,7 +210,6 @@ impl Round<'_> {
             images: &self.context.images,
             owner: &self.owner,
             restarts: &self.restarts,
-            etcd_members: self.etcd_members,
             operator_namespace: self.context.client.default_namespace(),
         }
     }
@@ -262,6 +262,7 @@ impl Round<'_> {
             in_force: &in_force,
             step: &step,
             masters,
+            entropy: &maker.entropy,
         };
         done.surplus = act.run(&mut done.outcome).await;
         done.update = Some((in_force, step));
@@ -280,7 +281,7 @@ impl Round<'_> {
                 .as_ref()
                 .map(|(in_force, step)| (in_force, step)),
             surplus: &done.surplus,
-            etcd_members: self.etcd_members,
+            etcd: done.outcome.etcd.as_ref(),
             ending: self.ending.clone(),
             certificates: done.certificates.as_deref(),
             authority: self.authorities.as_ref().and_then(Authorities::under_way),
@@ -309,9 +310,12 @@ pub(super) fn subject(cluster: &VectorCluster) -> Result<Subject, Error> {
     })
 }
 
-/// The members that etcd was made with, by its set or, where that is gone, its volumes; before that those of
-/// the manifest.
+/// The members that etcd has, by its set or, where that is gone, its volumes; before that those of the
+/// manifest. Where others run it there are none.
 fn etcd_members(spec: &VectorClusterSpec, seen: &Seen) -> u32 {
+    if spec.etcd.managed.is_none() {
+        return 0;
+    }
     let annotated = seen.etcd.as_ref().and_then(|etcd| {
         let members = etcd.annotations().get(MEMBERS)?;
         members.parse().ok()

@@ -23,7 +23,7 @@ use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::topology::{Component, Role};
 
 pub(super) use availability::Workers;
-pub(super) use etcd::CLIENT_PORT as ETCD_PORT;
+pub(super) use etcd::{CLIENT_PORT as ETCD_PORT, StartValues};
 pub(super) use pods::{gateway, master, worker};
 
 /// Where HTTP is answered: the API at a gateway, probes everywhere.
@@ -50,8 +50,6 @@ pub(super) struct Render<'a> {
     pub(super) owner: &'a Value,
     /// When pods were asked to be made anew.
     pub(super) restarts: &'a Restarts,
-    /// Members of the etcd that is run for the cluster.
-    pub(super) etcd_members: u32,
     /// The namespace that the operator itself runs in.
     pub(super) operator_namespace: &'a str,
 }
@@ -191,10 +189,20 @@ impl Render<'_> {
         claim
     }
 
-    /// The etcd of the cluster, when it is run for it.
-    pub(super) fn etcd(&self, replicas: u32, template: &Template<'_>) -> Option<Value> {
+    /// The etcd of the cluster, when it is run for it: with so many pods now, and members.
+    pub(super) fn etcd(&self, numbers: (u32, u32), template: &Template<'_>) -> Option<Value> {
         let managed = self.spec.etcd.managed.as_ref()?;
-        Some(etcd::stateful_set(self, managed, replicas, template))
+        Some(etcd::stateful_set(self, managed, numbers, template))
+    }
+
+    /// What the members of etcd are started with.
+    pub(super) fn etcd_start(&self, start: &StartValues) -> Value {
+        etcd::start(self, start)
+    }
+
+    /// Where the other members of etcd reach this one.
+    pub(super) fn etcd_peer(&self, ordinal: u32) -> String {
+        etcd::peer(self, ordinal)
     }
 }
 

@@ -8,6 +8,7 @@ use super::names::{APPROVE, RESTART, SKIP_GATES, Subject};
 use super::observe::{PodSeen, Seen};
 use super::revisions::{Kept, Restarts, Templates};
 use super::updates::{self, Scene};
+use super::windows;
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus};
 use crate::rpc::proto;
 use crate::topology::{Component, Plan, Role, Settings};
@@ -19,6 +20,8 @@ pub(super) struct Situation<'a> {
     pub(super) annotations: &'a BTreeMap<String, String>,
     pub(super) generation: i64,
     pub(super) plan: &'a Plan,
+    /// Members that etcd has, or is made with.
+    pub(super) members: u32,
     pub(super) seen: &'a Seen,
     /// What the masters say, or why they do not.
     pub(super) masters: Result<&'a proto::GetClusterStateResponse, String>,
@@ -96,6 +99,10 @@ impl<'a> Situation<'a> {
 
     /// How many pods of a role there should be, as far as updates go.
     pub(super) fn wanted(&self, role: Role) -> u32 {
+        // Members come one at a time.
+        if role == Role::Etcd {
+            return self.members;
+        }
         let planned = self.plan.components.iter().filter(|one| one.role == role);
         u32::try_from(planned.count()).unwrap_or(u32::MAX)
     }
@@ -139,6 +146,7 @@ impl<'a> Situation<'a> {
             current: in_force.current.map(|kept| &kept.held),
             updates: &self.spec.updates,
             approved: approved == Some(self.generation),
+            closed_window: windows::closed(&self.spec.updates.windows, self.now),
             skipped: &skipped,
             leader,
             troubled: &self.troubled(),
@@ -148,12 +156,9 @@ impl<'a> Situation<'a> {
 
     /// How many pods of a role its controller should run now. To sleep, gateways end first and etcd last,
     /// each when those that need it are gone.
-    pub(super) fn replicas(&self, role: Role, members: u32) -> u32 {
+    pub(super) fn replicas(&self, role: Role) -> u32 {
         if self.spec.power == Power::Running {
-            return match role {
-                Role::Etcd => members,
-                Role::Master | Role::Worker | Role::Gateway => self.wanted(role),
-            };
+            return self.wanted(role);
         }
         let there = |role: Role| self.seen.of(role).next().is_some();
         let masters = u32::try_from(self.spec.master.replicas).unwrap_or(0);
@@ -161,7 +166,7 @@ impl<'a> Situation<'a> {
             Role::Gateway | Role::Worker => 0,
             Role::Master if there(Role::Gateway) || there(Role::Worker) => masters,
             Role::Etcd if there(Role::Gateway) || there(Role::Worker) || there(Role::Master) => {
-                members
+                self.members
             },
             Role::Master | Role::Etcd => 0,
         }

@@ -5,6 +5,7 @@ mod operations;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::etcd::Work;
 use super::observe::PodSeen;
 use super::render::HTTP_PORT;
 use super::situation::{InForce, Situation, Surplus};
@@ -33,8 +34,8 @@ pub(super) struct Facts<'a> {
     pub(super) update: Option<(&'a InForce<'a>, &'a updates::Step)>,
     /// Workers without a place.
     pub(super) surplus: &'a [Surplus],
-    /// Members that etcd was made with.
-    pub(super) etcd_members: u32,
+    /// What is under way with the members of etcd.
+    pub(super) etcd: Option<&'a Work>,
     /// It is deleted, and this is what that waits for: reason and message.
     pub(super) ending: Option<(&'static str, String)>,
     /// When each certificate ends; absent when that was not looked at in this round.

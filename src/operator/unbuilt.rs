@@ -1,6 +1,7 @@
 //! What a manifest may say and the operator cannot carry out yet. It refuses the whole manifest, by
 //! the field, and does nothing: half a manifest would be a cluster that nobody asked for.
 
+use super::windows;
 use crate::crd::v1alpha1::{
     AuthenticationMode, DeletionPolicy, Endpoint, TlsMode, VectorClusterSpec,
 };
@@ -54,6 +55,7 @@ const CARRIED_OUT: &[&str] = &[
     "spec.updates.maxUnavailable",
     "spec.updates.progressDeadlineSeconds",
     "spec.updates.rollbackOnFailure",
+    "spec.updates.windows",
     "spec.deletionPolicy",
     // By the ValidatingAdmissionPolicy that is installed with the operator.
     "spec.deletionProtection",
@@ -72,6 +74,7 @@ pub(super) fn fields(spec: &VectorClusterSpec) -> Vec<String> {
         found.push("spec.deletionPolicy: Snapshot is not built yet".to_owned());
     }
     found.extend(refused(spec));
+    found.extend(windows::faults(&spec.updates.windows));
     found.sort();
     found
 }

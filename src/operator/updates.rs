@@ -23,6 +23,8 @@ use crate::topology::Role;
 pub(super) enum Gate {
     /// The update was approved, where that is asked for.
     Approved,
+    /// It is a time at which pods may change.
+    InWindow,
     /// The operator replaces pods at all.
     Automatic,
     /// A pod that was replaced is ready again.
@@ -42,6 +44,7 @@ impl Gate {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Approved => "Approved",
+            Self::InWindow => "InWindow",
             Self::Automatic => "OnDelete",
             Self::PreviousPodServing => "PreviousPodServing",
             Self::MaxUnavailable => "MaxUnavailable",
@@ -64,6 +67,8 @@ pub(super) struct Scene<'a> {
     pub(super) updates: &'a Updates,
     /// The annotation `approve` names this generation.
     pub(super) approved: bool,
+    /// Why it is not the time to replace pods; none when it is.
+    pub(super) closed_window: Option<String>,
     /// Names of gates that are switched off.
     pub(super) skipped: &'a BTreeSet<String>,
     /// The master that leads; none while none does or nobody says.
@@ -140,6 +145,7 @@ impl Scene<'_> {
     fn closed(&self, role: Role, next: &PodSeen) -> Option<(Gate, String)> {
         let gates = [
             self.approval(),
+            self.window(),
             self.previous(role),
             self.unavailable(role, next),
             self.quorum(role, next),
@@ -160,6 +166,11 @@ impl Scene<'_> {
                     .to_owned(),
             )),
         }
+    }
+
+    fn window(&self) -> Option<(Gate, String)> {
+        let why = self.closed_window.clone()?;
+        Some((Gate::InWindow, why))
     }
 
     fn previous(&self, role: Role) -> Option<(Gate, String)> {
@@ -311,10 +322,8 @@ fn of_role(scene: &Scene<'_>, role: Role, step: &mut Step) {
     let stale = scene.stale(role);
     if role == Role::Gateway {
         // Its Deployment has the next ready before one ends; it is given the target or not.
-        if let Some((gate, why)) = scene
-            .approval()
-            .filter(|(gate, _)| !scene.is_skipped(*gate))
-        {
+        let mut gates = scene.approval().into_iter().chain(scene.window());
+        if let Some((gate, why)) = gates.find(|(gate, _)| !scene.is_skipped(*gate)) {
             step.on_target.remove(&role);
             under_way.blocked_by = Some(gate);
             under_way.message = format!("{}; {why}", under_way.message);
@@ -332,8 +341,8 @@ fn of_role(scene: &Scene<'_>, role: Role, step: &mut Step) {
             Some((gate, why)) => {
                 under_way.message = format!("{}; next: {}: {why}", under_way.message, next.name());
                 under_way.blocked_by = Some(gate);
-                if gate == Gate::Approved {
-                    // Nothing that dies meanwhile comes back as something nobody approved.
+                if matches!(gate, Gate::Approved | Gate::InWindow) {
+                    // Nothing that dies meanwhile comes back as something nobody wants now.
                     step.on_target.remove(&role);
                 }
             },

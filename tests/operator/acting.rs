@@ -3,6 +3,7 @@
 pub(crate) mod charts;
 pub(crate) mod lifecycle;
 pub(crate) mod living;
+pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod operator_process;

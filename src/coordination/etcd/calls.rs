@@ -19,13 +19,13 @@ const LIST_KEYS_MAX: usize = 200_000;
 
 /// What a call is called in errors, and whether it may be made twice.
 #[derive(Debug, Clone, Copy)]
-struct Call {
-    what: &'static str,
-    effect: Effect,
+pub(super) struct Call {
+    pub(super) what: &'static str,
+    pub(super) effect: Effect,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     /// It changes nothing.
     None,
     /// It changes something; a second time changes nothing more that matters.
@@ -279,7 +279,7 @@ impl Etcd {
     }
 
     /// Makes a call, as often as it may be made and needs to be.
-    async fn call<T, F, W>(&self, call: Call, run: F) -> Result<T, Error>
+    pub(super) async fn call<T, F, W>(&self, call: Call, run: F) -> Result<T, Error>
     where
         F: Fn(Member) -> W,
         W: Future<Output = Result<T, etcd_client::Error>>,

@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 use super::options::{self, Pod, drop_nulls};
 use super::{Render, controlled};
 use crate::crd::v1alpha1::ManagedEtcd;
-use crate::operator::names::MEMBERS;
+use crate::operator::names::{MEMBERS, VOLUMES};
 use crate::operator::revisions::Template;
 use crate::topology::Role;
 
 pub(in crate::operator) const CLIENT_PORT: u16 = 2379;
 pub(super) const PEER_PORT: u16 = 2380;
 pub(super) const METRICS_PORT: u16 = 2381;
+/// The keys of what members are started with.
+const CLUSTER_KEY: &str = "initial-cluster";
+const STATE_KEY: &str = "initial-cluster-state";
 /// Bytes that a member may hold before it refuses writes.
 const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -25,7 +28,11 @@ pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
     });
     let container = json!({
         "name": "etcd", "image": image, "args": arguments(render),
-        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            from_start(render, "ETCD_INITIAL_CLUSTER", CLUSTER_KEY),
+            from_start(render, "ETCD_INITIAL_CLUSTER_STATE", STATE_KEY),
+        ],
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT},
             {"name": "peer", "containerPort": PEER_PORT},
@@ -52,7 +59,7 @@ pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
 pub(super) fn stateful_set(
     render: &Render<'_>,
     etcd: &ManagedEtcd,
-    replicas: u32,
+    (replicas, members): (u32, u32),
     template: &Template<'_>,
 ) -> Value {
     let subject = render.subject;
@@ -67,8 +74,8 @@ pub(super) fn stateful_set(
     });
     let mut metadata = render.metadata(&subject.of(Role::Etcd), Some(Role::Etcd));
     if let Some(metadata) = metadata.as_object_mut() {
-        let members = json!({ MEMBERS: render.etcd_members.to_string() });
-        metadata.insert("annotations".to_owned(), members);
+        let annotations = json!({ MEMBERS: members.to_string() });
+        metadata.insert("annotations".to_owned(), annotations);
     }
     let mut members = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
@@ -85,19 +92,56 @@ pub(super) fn stateful_set(
     members
 }
 
+/// What a member is started with that has no data yet.
+pub(in crate::operator) struct StartValues {
+    /// The members, itself among them.
+    pub(in crate::operator) ordinals: Vec<u32>,
+    /// Whether they make a cluster, or join one.
+    pub(in crate::operator) is_new: bool,
+    /// The volumes of those that were well, as an annotation.
+    pub(in crate::operator) volumes: String,
+}
+
+/// Where the others reach a member.
+pub(super) fn peer(render: &Render<'_>, ordinal: u32) -> String {
+    let subject = render.subject;
+    let peers = subject.dns(&subject.etcd_peers());
+    format!(
+        "https://{}-{ordinal}.{peers}:{PEER_PORT}",
+        subject.of(Role::Etcd)
+    )
+}
+
+/// The ConfigMap that members read it from. A template that named the members would change with them, and
+/// with it every pod.
+pub(super) fn start(render: &Render<'_>, start: &StartValues) -> Value {
+    let name = render.subject.of(Role::Etcd);
+    let all = start.ordinals.iter();
+    let all: Vec<String> = all
+        .map(|ordinal| format!("{name}-{ordinal}={}", peer(render, *ordinal)))
+        .collect();
+    let mut metadata = render.metadata(&name, Some(Role::Etcd));
+    if let Some(metadata) = metadata.as_object_mut() {
+        let annotations = json!({ VOLUMES: start.volumes });
+        metadata.insert("annotations".to_owned(), annotations);
+    }
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+        "data": {
+            CLUSTER_KEY: all.join(","),
+            STATE_KEY: if start.is_new { "new" } else { "existing" },
+        },
+    })
+}
+
+fn from_start(render: &Render<'_>, variable: &str, key: &str) -> Value {
+    let name = render.subject.of(Role::Etcd);
+    json!({"name": variable, "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}})
+}
+
 fn arguments(render: &Render<'_>) -> Vec<String> {
     let subject = render.subject;
     let host = |member: &str| format!("{member}.{}", subject.dns(&subject.etcd_peers()));
-    let name = |number: u32| format!("{}-{number}", subject.of(Role::Etcd));
-    let all: Vec<String> = (0..render.etcd_members)
-        .map(|number| {
-            format!(
-                "{0}=https://{1}:{PEER_PORT}",
-                name(number),
-                host(&name(number))
-            )
-        })
-        .collect();
     let own = host("$(POD_NAME)");
     let mut arguments = vec![
         "--name=$(POD_NAME)".to_owned(),
@@ -106,7 +150,6 @@ fn arguments(render: &Render<'_>) -> Vec<String> {
         format!("--advertise-client-urls=https://{own}:{CLIENT_PORT}"),
         format!("--listen-peer-urls=https://0.0.0.0:{PEER_PORT}"),
         format!("--initial-advertise-peer-urls=https://{own}:{PEER_PORT}"),
-        format!("--initial-cluster={}", all.join(",")),
         format!("--initial-cluster-token={}", subject.uid),
         format!("--listen-metrics-urls=http://0.0.0.0:{METRICS_PORT}"),
         format!("--quota-backend-bytes={QUOTA_BYTES}"),

@@ -6,7 +6,7 @@ mod properties;
 
 use serde_json::{Value, json};
 
-use super::{Images, Render, Workers, gateway, master, worker};
+use super::{Images, Render, StartValues, Workers, gateway, master, worker};
 use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::operator::names::Subject;
 use crate::operator::revisions::{Restarts, Template};
@@ -59,11 +59,6 @@ fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
         owner: &owner,
         operator_namespace: "vectorsphere-system",
         restarts: &Restarts::new(),
-        etcd_members: spec
-            .etcd
-            .managed
-            .as_ref()
-            .map_or(0, |etcd| u32::try_from(etcd.replicas).unwrap()),
     };
     let plan = plan(spec, "demo", &Observation::default());
     let of = |role: Role| plan.components.iter().filter(move |one| one.role == role);
@@ -88,7 +83,14 @@ fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
             revision: "r".to_owned(),
         }
     };
-    objects.extend(render.etcd(count(Role::Etcd), &template(Role::Etcd)));
+    let members = count(Role::Etcd);
+    let start = StartValues {
+        ordinals: (0..members).collect(),
+        is_new: true,
+        volumes: String::new(),
+    };
+    objects.extend((members > 0).then(|| render.etcd_start(&start)));
+    objects.extend(render.etcd((members, members), &template(Role::Etcd)));
     objects.push(master(
         &render,
         count(Role::Master),

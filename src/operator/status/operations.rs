@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Facts, count, number};
 use crate::crd::v1alpha1::{Operation, Power};
 use crate::operator::situation::Surplus;
+use crate::operator::updates::Gate;
 use crate::operator::volumes;
 use crate::topology::Role;
 
@@ -161,16 +162,13 @@ fn authority(facts: &Facts<'_>) -> Option<Operation> {
 }
 
 fn etcd(facts: &Facts<'_>) -> Option<Operation> {
-    let managed = facts.situation.spec.etcd.managed.as_ref()?;
-    let wanted = u32::try_from(managed.replicas).unwrap_or(0);
-    (wanted != facts.etcd_members).then(|| {
-        let message = format!(
-            "etcd was made with {} members; that it gets {wanted} is not built yet",
-            facts.etcd_members
-        );
-        let mut operation = begun(facts, "EtcdScaleOut", message);
+    let work = facts.etcd?;
+    let mut operation = begun(facts, "EtcdMembers", work.message.clone());
+    if work.waits {
         "Waiting".clone_into(&mut operation.state);
-        operation.blocked_by = Some("NotBuilt".to_owned());
-        operation
-    })
+        operation.blocked_by = Some(Gate::EtcdQuorum.name().to_owned());
+    }
+    operation.done = count(work.voting);
+    operation.total = number(work.wanted);
+    Some(operation)
 }

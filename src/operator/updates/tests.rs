@@ -13,6 +13,7 @@ struct World {
     new: Templates,
     updates: Updates,
     approved: bool,
+    closed_window: Option<String>,
     skipped: BTreeSet<String>,
     leader: Option<String>,
     troubled: BTreeSet<String>,
@@ -66,6 +67,7 @@ impl World {
             new,
             updates: Updates::default(),
             approved: false,
+            closed_window: None,
             skipped: BTreeSet::new(),
             leader: Some("a-master-1".to_owned()),
             troubled: BTreeSet::new(),
@@ -82,6 +84,7 @@ impl World {
             current: Some(&self.old),
             updates: &self.updates,
             approved: self.approved,
+            closed_window: self.closed_window.clone(),
             skipped: &self.skipped,
             leader: self.leader.as_deref(),
             troubled: &self.troubled,
@@ -177,7 +180,10 @@ fn an_update_goes_role_by_role_one_pod_at_a_time_and_the_leader_gives_the_lead_a
 #[test]
 fn each_gate_holds_the_next_pod_up_says_so_and_can_be_switched_off() {
     type Close = fn(&mut World);
-    let close: [(Gate, Close); 5] = [
+    let close: [(Gate, Close); 6] = [
+        (Gate::InWindow, |world| {
+            world.closed_window = Some("it opens at three".to_owned());
+        }),
         (Gate::Approved, |world| {
             world.updates.type_ = UpdateType::Supervised;
         }),
@@ -227,6 +233,23 @@ fn an_approval_lets_a_supervised_update_go_on_and_nothing_changes_before() {
     assert!(held.replace.is_empty() && !held.on_target.contains(&Role::Gateway));
     assert!(!held.on_target.contains(&Role::Etcd), "{held:?}");
     world.approved = true;
+    assert_eq!(world.step().replace, ["a-etcd-0"]);
+}
+
+#[test]
+fn outside_of_windows_nothing_changes_but_what_is_broken() {
+    let mut world = World::new();
+    world.closed_window = Some("it opens at three".to_owned());
+    let held = world.step();
+    assert!(held.replace.is_empty() && !held.on_target.contains(&Role::Gateway));
+    assert!(!held.on_target.contains(&Role::Etcd), "{held:?}");
+    let under_way = held.under_way.unwrap();
+    assert_eq!(under_way.blocked_by, Some(Gate::InWindow));
+    assert!(
+        under_way.message.contains("it opens at three"),
+        "{under_way:?}"
+    );
+    world.closed_window = None;
     assert_eq!(world.step().replace, ["a-etcd-0"]);
 }
 

@@ -1,0 +1,266 @@
+//! The etcd that is run for a cluster: its StatefulSet, what its members are started with, and its
+//! members themselves, brought to those that the manifest asks for (`src/operator/members.rs`).
+//!
+//! A member reads whom it joins from a ConfigMap, once, when it starts on an empty volume. As soon as
+//! etcd has answered once that ConfigMap says that there is a cluster to join: no member, and no etcd,
+//! is ever made anew from nothing because a volume was lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use serde_json::Value;
+
+use super::Error;
+use super::act::Act;
+use super::cluster_api::Fate;
+use super::credentials::Maker;
+use super::members::{Scene, Step, read_volumes, write_volumes};
+use super::names::{CLUSTER_UID, VOLUMES, claim_of};
+use super::render::{ETCD_PORT, StartValues};
+use crate::coordination::{self, ClusterMember, Etcd};
+use crate::crd::v1alpha1::{ManagedEtcd, Power};
+use crate::topology::{Role, is_smaller};
+
+/// What is under way with the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Work {
+    /// What is done, or waited for.
+    pub(super) message: String,
+    /// Whether it waits for members to be ready.
+    pub(super) waits: bool,
+    /// Members with a vote.
+    pub(super) voting: usize,
+    /// How many there should be.
+    pub(super) wanted: u32,
+}
+
+/// What a round knows of the members when it is done with them.
+struct Membership {
+    /// What new members are told; none: as before.
+    start: Option<StartValues>,
+    /// How many pods there should be.
+    runs: u32,
+    work: Option<Work>,
+}
+
+impl Act<'_> {
+    /// The set and its members; what is under way with them.
+    pub(super) async fn etcd(&self) -> Result<Option<Work>, Error> {
+        let (templates, render) = (self.templates(Role::Etcd), self.render);
+        let (Some(template), Some(managed)) =
+            (templates.of(Role::Etcd), render.spec.etcd.managed.as_ref())
+        else {
+            return Ok(None);
+        };
+        let Membership { start, runs, work } = self.membership(managed).await?;
+        if let Some(start) = start {
+            self.api.apply(&render.etcd_start(&start)).await?;
+        }
+        let replicas = self.situation.replicas(Role::Etcd);
+        let Some(wanted) = render.etcd((replicas, runs), &template) else {
+            return Ok(None);
+        };
+        let name = render.subject.of(Role::Etcd);
+        match &self.seen().etcd {
+            None => {
+                for member in 0..runs {
+                    self.is_ours(&claim_of(&format!("{name}-{member}"))).await?;
+                }
+            },
+            // What its volumes are made from cannot change: it is made anew around its pods.
+            Some(there) if claims_are_smaller(there, &wanted) => {
+                let uid = there.uid().unwrap_or_default();
+                // It is applied again when this one is gone.
+                self.api
+                    .delete::<StatefulSet>(&name, &uid, Fate::LeavingPods)
+                    .await?;
+                return Ok(work);
+            },
+            Some(_) => {},
+        }
+        self.api.apply(&wanted).await?;
+        Ok(work)
+    }
+
+    /// Data is never taken over without a word.
+    async fn is_ours(&self, claim: &str) -> Result<(), Error> {
+        let there = self.api.claim(claim).await?;
+        let uid = there.map(|claim| claim.labels().get(CLUSTER_UID).cloned().unwrap_or_default());
+        match uid {
+            Some(uid) if uid != self.api.subject.uid => Err(Error::Foreign {
+                claim: claim.to_owned(),
+                uid,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Asks etcd for its members, and goes one step.
+    async fn membership(&self, managed: &ManagedEtcd) -> Result<Membership, Error> {
+        let set = self.render.subject.of(Role::Etcd);
+        let runs = self.situation.members;
+        let wanted = u32::try_from(managed.replicas).unwrap_or(0);
+        let kept = self.api.config_map(&set).await?;
+        let ready: Vec<u32> = self
+            .seen()
+            .of(Role::Etcd)
+            .filter(|pod| pod.ready)
+            .map(|pod| pod.ordinal)
+            .collect();
+        let awake = self.situation.spec.power == Power::Running;
+        let etcd = match self.connected().await {
+            Ok(etcd) if awake && !ready.is_empty() => etcd,
+            Ok(_) | Err(_) => return Ok(unanswered(kept.is_some(), runs, wanted)),
+        };
+        let Ok(listed) = etcd.members().await else {
+            return Ok(unanswered(kept.is_some(), runs, wanted));
+        };
+        let annotated = kept.and_then(|kept| kept.annotations().get(VOLUMES).cloned());
+        let scene = Scene {
+            set: &set,
+            listed: &listed,
+            wanted,
+            runs,
+            ready: &ready,
+            claims: &self.member_claims(),
+            known: &read_volumes(&annotated.unwrap_or_default()),
+        };
+        self.step(&etcd, &scene).await
+    }
+
+    /// The volumes that members have now.
+    fn member_claims(&self) -> BTreeMap<u32, String> {
+        let claims = self.seen().claims.iter();
+        let claims = claims.filter(|claim| claim.role == Role::Etcd && !claim.leaving);
+        claims
+            .map(|claim| (claim.ordinal, claim.uid.clone()))
+            .collect()
+    }
+
+    /// Goes one step, and looks again.
+    async fn step(&self, etcd: &Etcd, scene: &Scene<'_>) -> Result<Membership, Error> {
+        let step = scene.step();
+        let said = self.go(etcd, &step).await?;
+        let listed = match step {
+            Step::Rest | Step::Wait(_) => scene.listed.to_vec(),
+            Step::Add(_) | Step::Promote(..) | Step::Remove(..) => etcd.members().await?,
+        };
+        let mut known = scene.known.clone();
+        if let Step::Remove(_, ordinal) = step {
+            known.remove(&ordinal);
+        }
+        let after = Scene {
+            listed: &listed,
+            known: &known,
+            ..*scene
+        };
+        Ok(Membership {
+            start: Some(StartValues {
+                ordinals: after.ordinals(),
+                is_new: false,
+                volumes: write_volumes(&after.volumes()),
+            }),
+            runs: after.runs(),
+            work: said.map(|message| Work {
+                message,
+                waits: matches!(step, Step::Wait(_)),
+                voting: voting(&listed),
+                wanted: scene.wanted.max(after.runs()),
+            }),
+        })
+    }
+
+    async fn connected(&self) -> Result<Etcd, Error> {
+        let subject = self.render.subject;
+        let credentials = Maker::own(self.api).await?;
+        let host = subject.dns(&subject.of(Role::Etcd));
+        let endpoint = vec![format!("https://{host}:{ETCD_PORT}")];
+        let entropy = Arc::clone(self.entropy);
+        Ok(Etcd::connect(&endpoint, &credentials, entropy).await?)
+    }
+
+    /// Carries a step out; what is said of it.
+    async fn go(&self, etcd: &Etcd, step: &Step) -> Result<Option<String>, Error> {
+        let subject = self.render.subject;
+        let name = |ordinal: &u32| format!("{}-{ordinal}", subject.of(Role::Etcd));
+        let said = match step {
+            Step::Rest => return Ok(None),
+            Step::Wait(why) => why.clone(),
+            Step::Add(ordinal) => {
+                etcd.add_learner(&self.render.etcd_peer(*ordinal)).await?;
+                self.start_again(*ordinal).await?;
+                format!("{} is added and catches up", name(ordinal))
+            },
+            Step::Promote(id, ordinal) => match etcd.promote(*id).await {
+                Ok(()) => format!("{} has its vote", name(ordinal)),
+                Err(coordination::Error::Refused { .. }) => {
+                    format!("{} catches up", name(ordinal))
+                },
+                Err(error) => return Err(error.into()),
+            },
+            Step::Remove(id, ordinal) => {
+                etcd.remove_member(*id).await?;
+                let name = name(ordinal);
+                tracing::warn!(
+                    member = name,
+                    "a member has lost its volume and is replaced"
+                );
+                format!("{name} has lost its volume and is replaced")
+            },
+        };
+        Ok(Some(said))
+    }
+
+    /// Ends a pod that was started before it was a member, and waits longer and longer.
+    async fn start_again(&self, ordinal: u32) -> Result<(), Error> {
+        let mut pods = self.seen().of(Role::Etcd);
+        let Some(pod) = pods.find(|pod| pod.ordinal == ordinal && !pod.ready) else {
+            return Ok(());
+        };
+        self.api
+            .delete::<Pod>(&pod.name, &pod.uid, Fate::Whole)
+            .await
+    }
+}
+
+fn voting(listed: &[ClusterMember]) -> usize {
+    let voting = |one: &&ClusterMember| !one.learner && !one.name.is_empty();
+    listed.iter().filter(voting).count()
+}
+
+/// Nothing is known of the members. Before etcd was there at all they are told to make it.
+fn unanswered(is_kept: bool, runs: u32, wanted: u32) -> Membership {
+    let start = StartValues {
+        ordinals: (0..runs).collect(),
+        is_new: true,
+        volumes: String::new(),
+    };
+    let work = (wanted > runs).then(|| Work {
+        message: format!("etcd does not answer; when it does it gets {wanted} members"),
+        waits: true,
+        voting: 0,
+        wanted,
+    });
+    Membership {
+        start: (!is_kept).then_some(start),
+        runs,
+        work,
+    }
+}
+
+/// Whether the volumes of a StatefulSet would be smaller than what is wanted.
+fn claims_are_smaller(there: &StatefulSet, wanted: &Value) -> bool {
+    let spec = there.spec.as_ref();
+    let templates = spec.and_then(|spec| spec.volume_claim_templates.as_ref());
+    let size = templates.and_then(|templates| {
+        let claim = templates.first()?.spec.as_ref()?;
+        claim.resources.as_ref()?.requests.as_ref()?.get("storage")
+    });
+    let wanted = wanted.pointer("/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
+    let wanted = wanted.and_then(Value::as_str);
+    size.zip(wanted)
+        .is_some_and(|(size, wanted)| is_smaller(&size.0, wanted))
+}
