@@ -77,6 +77,8 @@ const CONCURRENCY: u16 = 4;
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// When a cluster is looked at again that is not as it should be.
 const SOON: Duration = Duration::from_secs(2);
+/// The longest that one is left alone which waits for something.
+const WAITING: Duration = Duration::from_secs(10);
 /// When one is looked at again that is.
 const LATER: Duration = Duration::from_secs(30);
 
@@ -142,6 +144,7 @@ async fn controllers(client: Client, parts: Parts, working: Tasks) {
         },
         recorder: Recorder::new(client, REPORTER.into()),
         instruments: parts.instruments,
+        patience: Arc::default(),
     });
     let mut scopes: Vec<Option<&str>> = parts.namespaces.iter().map(|one| Some(&**one)).collect();
     if scopes.is_empty() {
@@ -196,8 +199,9 @@ where
 async fn reconcile(cluster: Arc<VectorCluster>, context: Arc<Context>) -> Result<Action, Error> {
     // Boxed: a round with all its steps is large.
     let round = Box::pin(reconcile::round(&cluster, &context));
-    let settled = context.instruments.round(round).await?;
-    Ok(Action::requeue(if settled { LATER } else { SOON }))
+    let ended = context.instruments.round(round).await?;
+    let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+    Ok(Action::requeue(context.pause(uid, ended)))
 }
 
 fn again(_cluster: Arc<VectorCluster>, error: &Error, _context: Arc<Context>) -> Action {

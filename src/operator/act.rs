@@ -38,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) codes: Vec<&'static str>,
     /// What is worth an event.
     pub(super) told: Vec<Told>,
+    /// Workers that are wanted again and still marked to go.
+    pub(super) marked: Vec<String>,
     /// What is under way with the members of etcd.
     pub(super) etcd: Option<etcd::Work>,
 }
@@ -152,8 +154,12 @@ impl Act<'_> {
     /// Has the workers without a place take no new shards, and those that got one back take them again.
     async fn look_at_surplus(&self, outcome: &mut Outcome) -> Vec<Surplus> {
         for name in self.situation.reprieved() {
-            if let Some(masters) = self.masters {
-                outcome.keep("drain", masters.drain(name, true).await);
+            let taken_back = match self.masters {
+                Some(masters) => outcome.keep("drain", masters.drain(name, true).await),
+                None => None,
+            };
+            if taken_back.is_none() {
+                outcome.marked.push(name.to_owned());
             }
         }
         let mut surplus = Vec::new();
@@ -190,6 +196,9 @@ impl Act<'_> {
 
     /// Its volume before its pod; a pod that has ended makes room for the next.
     async fn worker(&self, worker: &Component) -> Result<(), Error> {
+        if self.situation.has_lost_its_volume(worker) {
+            return Err(Error::VolumeLost(worker.name.clone()));
+        }
         let mut claims = self.seen().worker_claims();
         if !claims.any(|claim| claim.ordinal == worker.ordinal) {
             let name = claim_of(&worker.name);

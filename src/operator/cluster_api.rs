@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::names::{ACCESSORY, CLUSTER, CLUSTER_UID, MANAGER, REVISION_ROLE, ROLE, Subject};
+use crate::crd::v1alpha1::VectorCluster;
 
 /// How long one request to the API server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -57,6 +58,15 @@ impl ClusterApi {
         let patch = Patch::Apply(object);
         within(api.patch(text("/metadata/name"), &parameters, &patch)).await?;
         Ok(())
+    }
+
+    /// The VectorCluster itself, as the quorum has it.
+    pub(super) async fn cluster(&self) -> Result<Option<VectorCluster>, Error> {
+        within(
+            self.namespaced::<VectorCluster>()
+                .get_opt(&self.subject.name),
+        )
+        .await
     }
 
     /// The pods of the cluster, read from the quorum.
@@ -143,6 +153,13 @@ impl ClusterApi {
         gone(within(api.delete(name, &parameters)).await)
     }
 
+    /// A Secret that was made for the cluster, if it is there. One of an earlier cluster of this name is
+    /// about to go, and is none.
+    pub(super) async fn own_secret(&self, name: &str) -> Result<Option<Secret>, Error> {
+        let found = self.secret(name).await?;
+        Ok(found.filter(|one| one.labels().get(CLUSTER_UID) == Some(&self.subject.uid)))
+    }
+
     /// A Secret, if it is there.
     pub(super) async fn secret(&self, name: &str) -> Result<Option<Secret>, Error> {
         within(self.namespaced::<Secret>().get_opt(name)).await
@@ -164,8 +181,20 @@ impl ClusterApi {
     }
 
     /// A StatefulSet of the cluster, if it is there.
+    ///
+    /// # Errors
+    /// Also when one of this name is somebody else's: it is neither changed nor deleted.
     pub(super) async fn stateful_set(&self, name: &str) -> Result<Option<StatefulSet>, Error> {
-        within(self.namespaced::<StatefulSet>().get_opt(name)).await
+        let found = within(self.namespaced::<StatefulSet>().get_opt(name)).await?;
+        match found {
+            Some(found) if found.labels().get(CLUSTER_UID) != Some(&self.subject.uid) => {
+                Err(Error::NotOurs {
+                    kind: "StatefulSet",
+                    name: name.to_owned(),
+                })
+            },
+            found => Ok(found),
+        }
     }
 
     /// The claim of this name whoever has made it.

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Error;
 use super::authority::{Authorities, Rules};
-use super::certificates::{self, AUTHORITY_LIFE, Due, Held, Pair};
+use super::certificates::{self, AUTHORITY_LIFE, Due, Held, Pair, Wanted};
 use super::cluster_api::ClusterApi;
 use super::names::{
     AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATE_AUTHORITY, ROTATED, SINCE, Subject,
@@ -57,36 +57,54 @@ impl Maker {
             rotate,
             authorities: &mark,
         };
-        let mut ends = Vec::new();
+        let (mut ends, mut failed) = (Vec::new(), None);
         for wanted in certificates::wanted(&api.subject, spec) {
             let name = api.subject.certificate_of(wanted.role);
-            let held = held(api.secret(&name).await?.as_ref());
-            if !wanted.is_due(&held, due) {
-                ends.push((name, held.not_after.unwrap_or_default()));
-                continue;
+            match self
+                .certificate(api, owner, (authorities, life), (&wanted, due))
+                .await
+            {
+                Ok(end) => ends.push((name, end)),
+                // One that cannot be issued keeps no other from it.
+                Err(error) => failed = failed.or(Some(error)),
             }
-            let (now, issuer) = (self.now(), &authorities.current);
-            let (pair, end) = certificates::issue(&api.subject, issuer, &wanted, now, life)?;
-            let mut object = secret(api, &name, owner);
-            let mut annotations = BTreeMap::from([
-                (NOT_AFTER, end.clone()),
-                (CERTIFICATE_NAMES, wanted.joined()),
-                (AUTHORITIES, mark.clone()),
-            ]);
-            if let Some(met) = rotate.map(str::to_owned).or(held.rotated) {
-                annotations.insert(ROTATED, met);
-            }
-            put(&mut object, "/metadata", "annotations", json!(annotations));
-            let data = json!({
-                CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
-                AUTHORITY_FILE: authorities.trusted(),
-            });
-            put(&mut object, "", "stringData", data);
-            api.apply(&object).await?;
-            tracing::info!(secret = name, ends = end, "a certificate was issued");
-            ends.push((name, end));
         }
-        Ok(ends)
+        failed.map_or(Ok(ends), Err)
+    }
+
+    /// Makes sure of one certificate; when it ends.
+    async fn certificate(
+        &self,
+        api: &ClusterApi,
+        owner: &Value,
+        (authorities, life): (&Authorities, Duration),
+        (wanted, due): (&Wanted, Due<'_>),
+    ) -> Result<String, Error> {
+        let name = api.subject.certificate_of(wanted.role);
+        let held = held(api.own_secret(&name).await?.as_ref());
+        if !wanted.is_due(&held, due) {
+            return Ok(held.not_after.unwrap_or_default());
+        }
+        let (now, issuer) = (self.now(), &authorities.current);
+        let (pair, end) = certificates::issue(&api.subject, issuer, wanted, now, life)?;
+        let mut object = secret(api, &name, owner);
+        let mut annotations = BTreeMap::from([
+            (NOT_AFTER, end.clone()),
+            (CERTIFICATE_NAMES, wanted.joined()),
+            (AUTHORITIES, due.authorities.to_owned()),
+        ]);
+        if let Some(met) = due.rotate.map(str::to_owned).or(held.rotated) {
+            annotations.insert(ROTATED, met);
+        }
+        put(&mut object, "/metadata", "annotations", json!(annotations));
+        let data = json!({
+            CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
+            AUTHORITY_FILE: authorities.trusted(),
+        });
+        put(&mut object, "", "stringData", data);
+        api.apply(&object).await?;
+        tracing::info!(secret = name, ends = end, "a certificate was issued");
+        Ok(end)
     }
 
     /// The authorities of a cluster: the first is made once; a change of them goes on by a step when one is
@@ -99,8 +117,16 @@ impl Maker {
     ) -> Result<Authorities, Error> {
         let name = api.subject.authority();
         let make = || certificates::authority(&api.subject, self.now());
-        let Some(found) = api.secret(&name).await? else {
-            let first = Authorities::first(make()?);
+        let Some(found) = api.own_secret(&name).await? else {
+            let mut first = Authorities::first(make()?);
+            // Certificates of one that is lost are in use: it is trusted until all have new ones, and
+            // etcd, which reads whom it trusts when it starts, is started again.
+            if let Some(lost) = last_authority(api).await? {
+                tracing::warn!(secret = name, "the authority is gone and made anew");
+                first.previous = Some(lost);
+                first.since = Some(self.now());
+                first.trusted_since = Some(self.now());
+            }
             write_authorities(api, owner, &first).await?;
             return Ok(first);
         };
@@ -190,6 +216,13 @@ impl Maker {
             text(&found, AUTHORITY_FILE)?.as_bytes(),
         )?)
     }
+}
+
+/// The certificates of the authorities that the operator's own certificate in a cluster was issued under.
+async fn last_authority(api: &ClusterApi) -> Result<Option<String>, Error> {
+    let name = api.subject.certificate_of("operator");
+    let found = api.own_secret(&name).await?;
+    found.map(|found| text(&found, AUTHORITY_FILE)).transpose()
 }
 
 /// Secrets that others make: name, who asks for it, and what must be in it.

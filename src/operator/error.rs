@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::fault::{Fault, Kind};
 
+/// The code of [`Error::VolumeLost`].
+pub(super) const VOLUME_LOST: &str = "operator.volume_lost";
+
 /// Why a step of the operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,6 +52,12 @@ pub enum Error {
         /// The UID in its labels.
         uid: String,
     },
+    /// The volume of a worker that was there once is gone.
+    #[error(
+        "the volume of {0} is gone, and with it its shards; the annotation \
+         vectorsphere.io/new-volume={0} gives it an empty one"
+    )]
+    VolumeLost(String),
     /// The listener of probes and metrics.
     #[error("answer probes")]
     Listen(#[source] std::io::Error),
@@ -106,6 +115,7 @@ impl Fault for Error {
             Self::Etcd(error) => error.kind(),
             Self::Foreign { .. } | Self::LeaseLost { .. } | Self::NotOurs { .. } => Kind::Conflict,
             Self::UnknownKind(_) | Self::SecretMissing { .. } => Kind::NotFound,
+            Self::VolumeLost(_) => Kind::Corrupt,
             Self::Time(_) => Kind::InvalidInput,
         }
     }
@@ -120,6 +130,7 @@ impl Fault for Error {
             Self::Etcd(error) => error.code(),
             Self::Incomplete { .. } => "operator.incomplete",
             Self::Foreign { .. } => "operator.foreign_volume",
+            Self::VolumeLost(_) => VOLUME_LOST,
             Self::Listen(_) => "operator.listen",
             Self::LeaseLost { .. } => "operator.lease_lost",
             Self::SecretMissing { .. } => "operator.secret_missing",

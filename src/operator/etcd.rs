@@ -1,9 +1,10 @@
 //! The etcd that is run for a cluster: its StatefulSet, what its members are started with, and its
 //! members themselves, brought to those that the manifest asks for (`src/operator/members.rs`).
 //!
-//! A member reads whom it joins from a ConfigMap, once, when it starts on an empty volume. As soon as
-//! etcd has answered once that ConfigMap says that there is a cluster to join: no member, and no etcd,
-//! is ever made anew from nothing because a volume was lost.
+//! A member reads whom it joins from a ConfigMap, once, when it starts on an empty volume. That names
+//! members only while a cluster is made, or while a new one is awaited; else it names nobody, and a
+//! member on an empty volume ends. So no etcd is made anew because a volume was lost, and no member
+//! comes back as who it was without what it had promised.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use super::act::Act;
 use super::cluster_api::Fate;
 use super::credentials::Maker;
 use super::members::{Scene, Step, read_volumes, write_volumes};
-use super::names::{CLUSTER_UID, VOLUMES, claim_of};
+use super::names::{ADOPT, CLUSTER_UID, VOLUMES, claim_of};
 use super::render::{ETCD_PORT, StartValues};
 use crate::coordination::{self, ClusterMember, Etcd};
 use crate::crd::v1alpha1::{ManagedEtcd, Power};
+use crate::fault::chain;
 use crate::topology::{Role, is_smaller};
 
 /// What is under way with the members.
@@ -110,25 +112,69 @@ impl Act<'_> {
             .filter(|pod| pod.ready)
             .map(|pod| pod.ordinal)
             .collect();
-        let awake = self.situation.spec.power == Power::Running;
-        let etcd = match self.connected().await {
-            Ok(etcd) if awake && !ready.is_empty() => etcd,
-            Ok(_) | Err(_) => return Ok(unanswered(kept.is_some(), runs, wanted)),
+        let annotated = kept.as_ref().and_then(|one| one.annotations().get(VOLUMES));
+        let known = read_volumes(annotated.map_or("", String::as_str));
+        let claims = self.member_claims();
+        let listed = match self.connected().await {
+            Ok(etcd) if self.situation.spec.power == Power::Running && !ready.is_empty() => {
+                etcd.members().await.map(|listed| (etcd, listed))
+            },
+            Ok(_) => return Ok(self.unanswered(kept.is_some(), wanted, None)),
+            Err(error) => return Ok(self.unanswered(kept.is_some(), wanted, Some(chain(&error)))),
         };
-        let Ok(listed) = etcd.members().await else {
-            return Ok(unanswered(kept.is_some(), runs, wanted));
+        let (etcd, listed) = match listed {
+            Ok(answered) => answered,
+            Err(error) => {
+                let why = Some(chain(&error));
+                return Ok(self.unanswered(kept.is_some(), wanted, why));
+            },
         };
-        let annotated = kept.and_then(|kept| kept.annotations().get(VOLUMES).cloned());
         let scene = Scene {
             set: &set,
             listed: &listed,
             wanted,
             runs,
             ready: &ready,
-            claims: &self.member_claims(),
-            known: &read_volumes(&annotated.unwrap_or_default()),
+            claims: &claims,
+            known: &known,
         };
         self.step(&etcd, &scene).await
+    }
+
+    /// Nothing is known of the members. Those of a cluster that never was are told to make it; of one
+    /// that has volumes, or was ready once, nobody is.
+    fn unanswered(&self, is_kept: bool, wanted: u32, why: Option<String>) -> Membership {
+        let situation = self.situation;
+        let runs = situation.members;
+        let revision = situation.before.and_then(|status| status.revision.as_ref());
+        let was_made = revision.is_some_and(|revision| !revision.current.is_empty());
+        let adopts = situation.annotations.contains_key(ADOPT);
+        let is_new = !is_kept && !was_made && !adopts && self.member_claims().is_empty();
+        let start = StartValues {
+            ordinals: if is_new {
+                (0..runs).collect()
+            } else {
+                Vec::new()
+            },
+            is_new,
+            volumes: String::new(),
+        };
+        let ready = situation.seen.ready(Role::Etcd);
+        let message = match why {
+            Some(why) if ready > runs / 2 => Some(format!("etcd does not answer: {why}")),
+            _ if wanted > runs => Some(format!("when etcd answers it gets {wanted} members")),
+            _ => None,
+        };
+        Membership {
+            start: (!is_kept).then_some(start),
+            runs,
+            work: message.map(|message| Work {
+                message,
+                waits: true,
+                voting: 0,
+                wanted,
+            }),
+        }
     }
 
     /// The volumes that members have now.
@@ -159,7 +205,7 @@ impl Act<'_> {
         };
         Ok(Membership {
             start: Some(StartValues {
-                ordinals: after.ordinals(),
+                ordinals: after.joined(),
                 is_new: false,
                 volumes: write_volumes(&after.volumes()),
             }),
@@ -190,6 +236,7 @@ impl Act<'_> {
             Step::Rest => return Ok(None),
             Step::Wait(why) => why.clone(),
             Step::Add(ordinal) => {
+                self.is_ours(&claim_of(&name(ordinal))).await?;
                 etcd.add_learner(&self.render.etcd_peer(*ordinal)).await?;
                 self.start_again(*ordinal).await?;
                 format!("{} is added and catches up", name(ordinal))
@@ -229,26 +276,6 @@ impl Act<'_> {
 fn voting(listed: &[ClusterMember]) -> usize {
     let voting = |one: &&ClusterMember| !one.learner && !one.name.is_empty();
     listed.iter().filter(voting).count()
-}
-
-/// Nothing is known of the members. Before etcd was there at all they are told to make it.
-fn unanswered(is_kept: bool, runs: u32, wanted: u32) -> Membership {
-    let start = StartValues {
-        ordinals: (0..runs).collect(),
-        is_new: true,
-        volumes: String::new(),
-    };
-    let work = (wanted > runs).then(|| Work {
-        message: format!("etcd does not answer; when it does it gets {wanted} members"),
-        waits: true,
-        voting: 0,
-        wanted,
-    });
-    Membership {
-        start: (!is_kept).then_some(start),
-        runs,
-        work,
-    }
 }
 
 /// Whether the volumes of a StatefulSet would be smaller than what is wanted.

@@ -117,9 +117,13 @@ impl Scene<'_> {
         self.runs.max(above.unwrap_or(0))
     }
 
-    /// The members that a new one is told to join.
-    pub(super) fn ordinals(&self) -> Vec<u32> {
+    /// The members that a new one is told to join; nobody is while none is awaited. Etcd would take a
+    /// member with an empty volume for who it was, with its vote and without what it had promised.
+    pub(super) fn joined(&self) -> Vec<u32> {
         let listed = self.numbered().unwrap_or_default();
+        if !listed.iter().any(|one| one.learner && !one.started) {
+            return Vec::new();
+        }
         let mut ordinals: Vec<u32> = listed.iter().map(|one| one.ordinal).collect();
         ordinals.sort_unstable();
         ordinals
@@ -294,7 +298,8 @@ mod tests {
             assert!(learners <= 1 && steps < 20);
         }
         assert_eq!(world.scene().step(), Step::Rest);
-        assert_eq!(world.scene().ordinals(), [0, 1, 2, 3, 4]);
+        assert_eq!(world.listed.len(), 5);
+        assert_eq!(world.scene().joined(), [] as [u32; 0], "nobody is awaited");
         assert_eq!(world.runs, 5);
         assert_eq!(world.known.len(), 5);
     }
@@ -314,6 +319,16 @@ mod tests {
         let ids: Vec<u64> = world.listed.iter().map(|one| one.id).collect();
         assert_eq!(ids, [100, 102, 201]);
         assert_eq!(world.known.get(&1).map(String::as_str), Some("other"));
+    }
+
+    #[test]
+    fn only_a_learner_that_is_awaited_is_told_whom_to_join() {
+        let mut world = three();
+        assert_eq!(world.scene().joined(), [] as [u32; 0]);
+        world.listed[1].name.clear();
+        assert_eq!(world.scene().joined(), [] as [u32; 0], "it has a vote");
+        world.listed[1].learner = true;
+        assert_eq!(world.scene().joined(), [0, 1, 2]);
     }
 
     #[test]

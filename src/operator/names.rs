@@ -44,6 +44,8 @@ pub(super) const ADOPT: &str = "vectorsphere.io/adopt";
 /// On a VectorCluster: make every pod anew, once, when this time changes. With `-ROLE` behind it: the
 /// pods of that role.
 pub(super) const RESTART: &str = "vectorsphere.io/restart";
+/// On a VectorCluster: workers that get an empty volume in place of one that is gone, with commas between.
+pub(super) const NEW_VOLUME: &str = "vectorsphere.io/new-volume";
 /// On a VectorCluster: the generation whose update may begin.
 pub(super) const APPROVE: &str = "vectorsphere.io/approve";
 /// On a VectorCluster: gates that are switched off, with commas between.

@@ -25,6 +25,9 @@ const STUCK: &[&str] = &[
     "RunContainerError",
 ];
 
+/// How long after its time a pod may still be there before that is told: its node may be gone.
+const OVERDUE_SECONDS: i64 = 20;
+
 /// One pod of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PodSeen {
@@ -84,12 +87,12 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Looks at the objects of a cluster.
-    pub(super) async fn look(api: &ClusterApi) -> Result<Self, Error> {
+    pub(super) async fn look(api: &ClusterApi, now: Timestamp) -> Result<Self, Error> {
         let (pods, claims) = (api.pods().await?, api.claims().await?);
         let revisions = api.revisions().await?;
         let mut claims: Vec<ClaimSeen> = claims.iter().filter_map(claim_seen).collect();
         claims.sort_by_key(|claim| (claim.role, claim.ordinal));
-        let mut pods: Vec<PodSeen> = pods.iter().filter_map(pod_seen).collect();
+        let mut pods: Vec<PodSeen> = pods.iter().filter_map(|pod| pod_seen(pod, now)).collect();
         pods.sort_by(|one, other| {
             (one.role, one.ordinal, &one.name).cmp(&(other.role, other.ordinal, &other.name))
         });
@@ -169,7 +172,7 @@ fn role(name: &str) -> Option<Role> {
     }
 }
 
-fn pod_seen(pod: &Pod) -> Option<PodSeen> {
+fn pod_seen(pod: &Pod, now: Timestamp) -> Option<PodSeen> {
     let labels = pod.labels();
     let role = role(labels.get(ROLE)?)?;
     let name = pod.name_any();
@@ -195,7 +198,7 @@ fn pod_seen(pod: &Pod) -> Option<PodSeen> {
         ready: ready && !leaving,
         leaving,
         over: matches!(phase, Some("Failed" | "Succeeded")),
-        trouble: trouble(pod),
+        trouble: trouble(pod, now),
         name,
     })
 }
@@ -217,8 +220,14 @@ fn unready_since(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// Why a pod cannot become ready by waiting.
-fn trouble(pod: &Pod) -> Option<String> {
+fn trouble(pod: &Pod, now: Timestamp) -> Option<String> {
     let status = pod.status.as_ref()?;
+    let told = pod.metadata.deletion_timestamp.as_ref();
+    if told.is_some_and(|told| now.as_second() - told.0.as_second() > OVERDUE_SECONDS) {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let node = node.unwrap_or("its node");
+        return Some(format!("it was told to end, and {node} has not ended it"));
+    }
     let conditions = status.conditions.iter().flatten();
     let mut unscheduled =
         conditions.filter(|one| one.type_ == "PodScheduled" && one.status == "False");

@@ -5,8 +5,9 @@
 //! (`revisions`), which pod is next (`updates`), what becomes of volumes (`volumes`), what is said
 //! (`status`, `events`).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
@@ -37,6 +38,7 @@ use super::status::{self, Facts};
 use super::unbuilt;
 use super::updates;
 use super::volumes::{self, Ending};
+use super::{LATER, SOON, WAITING};
 use crate::crd::v1alpha1::{VectorCluster, VectorClusterSpec, VectorClusterStatus};
 use crate::fault::chain;
 use crate::topology::{Plan, Role, plan};
@@ -49,6 +51,42 @@ pub(super) struct Context {
     pub(super) maker: Maker,
     pub(super) recorder: Recorder,
     pub(super) instruments: Instruments,
+    /// How long each cluster is left alone that waits for something, by its UID.
+    pub(super) patience: Arc<Mutex<HashMap<String, Duration>>>,
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All is as it should be.
+    AtRest,
+    /// Something has changed, and more will.
+    UnderWay,
+    /// Nothing has changed, and something should.
+    Waiting,
+}
+
+impl Context {
+    /// When a cluster is looked at again: soon after a change, and less and less often while nothing comes
+    /// of it. What happens to its objects is looked at in any case.
+    pub(super) fn pause(&self, uid: &str, ended: Ended) -> Duration {
+        let mut all = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended {
+            Ended::AtRest => {
+                all.remove(uid);
+                LATER
+            },
+            Ended::UnderWay => {
+                all.remove(uid);
+                SOON
+            },
+            Ended::Waiting => {
+                let pause = all.entry(uid.to_owned()).or_insert(SOON / 2);
+                *pause = pause.saturating_mul(2).min(WAITING);
+                *pause
+            },
+        }
+    }
 }
 
 /// What one round is about.
@@ -79,11 +117,11 @@ struct Done<'a> {
     surplus: Vec<Surplus>,
 }
 
-/// Carries a manifest out as far as that goes now; whether all is as it should be.
+/// Carries a manifest out as far as that goes now; what that came to.
 ///
 /// # Errors
 /// When not even the objects of the cluster could be looked at, or the status not be written.
-pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Result<bool, Error> {
+pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Result<Ended, Error> {
     let api = ClusterApi {
         client: context.client.clone(),
         subject: subject(cluster)?,
@@ -92,7 +130,7 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
     let ending = if cluster.metadata.deletion_timestamp.is_some() {
         match end(cluster, &api).await? {
             Some(ending) => Some(ending),
-            None => return Ok(true),
+            None => return Ok(Ended::AtRest),
         }
     } else {
         None
@@ -101,7 +139,7 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
         hold(cluster, &api).await?;
         adopt(cluster, &api).await?;
     }
-    let seen = Seen::look(&api).await?;
+    let seen = Seen::look(&api, Timestamp::now()).await?;
     let next = cluster
         .status
         .as_ref()
@@ -128,7 +166,7 @@ pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Re
 }
 
 impl Round<'_> {
-    async fn run(mut self) -> Result<bool, Error> {
+    async fn run(mut self) -> Result<Ended, Error> {
         let stands = self
             .ending
             .as_ref()
@@ -161,13 +199,10 @@ impl Round<'_> {
         let Some(trusted) = trusted.and_then(|since| since.format(&Rfc3339).ok()) else {
             return;
         };
-        let restart = self.restarts.entry(Role::Etcd.to_string()).or_default();
-        if *restart < trusted {
-            *restart = trusted;
-        }
+        self.restarts.insert(revisions::trust(Role::Etcd), trusted);
     }
 
-    async fn round(&self, acts: bool, mut outcome: Outcome) -> Result<bool, Error> {
+    async fn round(&self, acts: bool, mut outcome: Outcome) -> Result<Ended, Error> {
         let masters = Masters::of(&self.api, &self.context.maker, &self.seen).await;
         let state = match &masters {
             Ok(masters) => masters.state().await.map_err(|error| chain(&error)),
@@ -216,6 +251,13 @@ impl Round<'_> {
 
     /// The revision that carries what is asked for; a new one is kept before anything is made from it.
     async fn asked(&self) -> Result<Kept, Error> {
+        // Whom etcd trusts is part of what is asked for: while that is not known nothing changes.
+        let known = self.cluster.status.as_ref();
+        let known = known.and_then(|status| status.revision.as_ref());
+        let current = known.and_then(|revision| self.seen.revision(&revision.current));
+        if let (None, Some(current)) = (&self.authorities, current) {
+            return Ok(current.clone());
+        }
         let inputs = revisions::inputs(&self.cluster.spec, &self.restarts);
         let render = self.render();
         let kept = &self.seen.revisions;
@@ -268,8 +310,8 @@ impl Round<'_> {
         done.update = Some((in_force, step));
     }
 
-    /// Writes the status and sends the events; whether all is as it should be.
-    async fn say(&self, situation: &Situation<'_>, done: &Done<'_>) -> Result<bool, Error> {
+    /// Writes the status and sends the events; what the round came to.
+    async fn say(&self, situation: &Situation<'_>, done: &Done<'_>) -> Result<Ended, Error> {
         for code in &done.outcome.codes {
             self.context.instruments.count_error(code);
         }
@@ -282,6 +324,8 @@ impl Round<'_> {
                 .map(|(in_force, step)| (in_force, step)),
             surplus: &done.surplus,
             etcd: done.outcome.etcd.as_ref(),
+            marked: &done.outcome.marked,
+            acted: done.update.is_some(),
             ending: self.ending.clone(),
             certificates: done.certificates.as_deref(),
             authority: self.authorities.as_ref().and_then(Authorities::under_way),
@@ -294,7 +338,13 @@ impl Round<'_> {
         events::send(&self.context.recorder, self.cluster, &told).await;
         let phase = after.phase.as_deref();
         let at_rest = matches!(phase, Some("Running" | "Hibernated" | "Paused" | "Invalid"));
-        Ok(done.outcome.errors.is_empty() && at_rest)
+        Ok(if done.outcome.errors.is_empty() && at_rest {
+            Ended::AtRest
+        } else if situation.before == Some(&after) {
+            Ended::Waiting
+        } else {
+            Ended::UnderWay
+        })
     }
 }
 
@@ -336,7 +386,7 @@ async fn end(
     if !cluster.finalizers().iter().any(|one| one == FINALIZER) {
         return Ok(None);
     }
-    let seen = Seen::look(api).await?;
+    let seen = Seen::look(api, Timestamp::now()).await?;
     let forced = cluster.annotations().get(FORCE_DELETE).map(String::as_str) == Some("true");
     match volumes::ending(&cluster.spec, forced, seen.pods.len(), &seen.claims) {
         Ending::Held(reason, message) => Ok(Some((reason, message))),
@@ -346,6 +396,15 @@ async fn end(
             Ok(Some(("VolumeInUse", message)))
         },
         Ending::DeleteVolumes(volumes) => {
+            // What this round was begun with may be old: a person may have thought better of it.
+            let now = api.cluster().await?;
+            let same = |now: &VectorCluster| {
+                now.uid() == cluster.uid()
+                    && now.spec.deletion_policy == cluster.spec.deletion_policy
+            };
+            if !now.as_ref().is_some_and(same) {
+                return Ok(Some(("VolumeInUse", "the manifest has changed".to_owned())));
+            }
             for (name, uid) in &volumes {
                 let claim = api.delete::<PersistentVolumeClaim>(name, uid, Fate::Whole);
                 claim.await?;
@@ -422,6 +481,8 @@ async fn write(
     }
     let patch: Value = json!({
         "apiVersion": VectorCluster::api_version(&()), "kind": VectorCluster::kind(&()),
+        // A status of this one and of no other of its name.
+        "metadata": {"uid": api.subject.uid},
         "status": after,
     });
     let clusters: Api<VectorCluster> = Api::namespaced(api.client.clone(), &api.subject.namespace);

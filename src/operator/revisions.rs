@@ -111,10 +111,19 @@ pub(super) fn inputs(spec: &VectorClusterSpec, restarts: &Restarts) -> Inputs {
     ORDER.into_iter().map(of_role).collect()
 }
 
-/// When the pods of a role were asked to be made anew: the latest such time.
-pub(super) fn restart(restarts: &Restarts, role: Role) -> Option<&str> {
+/// What the pods of a role are made anew for: the latest time at which a person asked, and when those
+/// changed whom the role trusts.
+pub(super) fn restart(restarts: &Restarts, role: Role) -> Option<String> {
     let of = |key: &str| restarts.get(key).map(String::as_str);
-    of("").max(of(role.as_str()))
+    let asked = of("").max(of(role.as_str()));
+    let trusted = of(&trust(role));
+    let all: Vec<&str> = asked.into_iter().chain(trusted).collect();
+    (!all.is_empty()).then(|| all.join(","))
+}
+
+/// The key of the time since which a role trusts whom it trusts.
+pub(super) fn trust(role: Role) -> String {
+    format!("{role}-trust")
 }
 
 fn is_within(path: &str, outer: &str) -> bool {
@@ -312,8 +321,13 @@ mod tests {
     fn a_restart_of_a_role_is_asked_of_that_role_and_the_latest_counts() {
         let time = |hour: u32| format!("2026-01-01T{hour:02}:00:00Z");
         let restarts = Restarts::from([(String::new(), time(3)), ("worker".to_owned(), time(5))]);
-        assert_eq!(restart(&restarts, Role::Worker), Some(&*time(5)));
-        assert_eq!(restart(&restarts, Role::Master), Some(&*time(3)));
+        assert_eq!(restart(&restarts, Role::Worker), Some(time(5)));
+        assert_eq!(restart(&restarts, Role::Master), Some(time(3)));
+        // A word that no time comes after hides no change of trust.
+        let restarts = [("etcd", "true".to_owned()), ("etcd-trust", time(3))];
+        let restarts = restarts.map(|(of, time)| (of.to_owned(), time)).into();
+        let both = format!("true,{}", time(3));
+        assert_eq!(restart(&restarts, Role::Etcd), Some(both));
         let plain = inputs(&spec(""), &Restarts::new());
         let one = Restarts::from([("worker".to_owned(), time(5))]);
         let after = inputs(&spec(""), &one);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::names::{APPROVE, RESTART, SKIP_GATES, Subject};
+use super::names::{APPROVE, NEW_VOLUME, RESTART, SKIP_GATES, Subject};
 use super::observe::{PodSeen, Seen};
 use super::revisions::{Kept, Restarts, Templates};
 use super::updates::{self, Scene};
@@ -123,12 +123,7 @@ impl<'a> Situation<'a> {
 
     /// Workers with a shard that is not served.
     pub(super) fn troubled(&self) -> BTreeSet<String> {
-        // One that is opening answers when it is asked first.
-        let serves = |shard: &&proto::ShardState| {
-            let report = shard.report.as_ref();
-            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed" | "opening"))
-        };
-        let troubled = self.shards().filter(|shard| !serves(shard));
+        let troubled = self.shards().filter(|shard| !is_served(shard));
         troubled.map(|shard| shard.worker.clone()).collect()
     }
 
@@ -195,6 +190,17 @@ impl<'a> Situation<'a> {
             .collect()
     }
 
+    /// Whether a worker had a volume that is gone, and nobody has said that it may begin with an empty one.
+    pub(super) fn has_lost_its_volume(&self, worker: &Component) -> bool {
+        let next = self.before.and_then(|status| status.next_worker_ordinal);
+        let was_there = i64::from(worker.ordinal) < i64::from(next.unwrap_or(0));
+        let mut claims = self.seen.worker_claims();
+        let is_there = claims.any(|claim| claim.ordinal == worker.ordinal);
+        let allowed = self.annotations.get(NEW_VOLUME).map_or("", String::as_str);
+        let is_allowed = allowed.split(',').any(|name| name.trim() == worker.name);
+        was_there && !is_there && !is_allowed
+    }
+
     /// Workers that were to go and are wanted again.
     pub(super) fn reprieved(&self) -> Vec<&str> {
         let before = self.before.map_or(&[][..], |status| &status.workers);
@@ -206,6 +212,12 @@ impl<'a> Situation<'a> {
             .filter(|name| self.plan.components.iter().any(|one| one.name == *name))
             .collect()
     }
+}
+
+/// Whether a shard is answered for. One that is opening answers when it is asked first.
+pub(super) fn is_served(shard: &proto::ShardState) -> bool {
+    let report = shard.report.as_ref();
+    report.is_some_and(|report| matches!(&*report.state, "serving" | "closed" | "opening"))
 }
 
 /// The templates that the pods of a role are made from at this step.

@@ -8,14 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::etcd::Work;
 use super::observe::PodSeen;
 use super::render::HTTP_PORT;
-use super::situation::{InForce, Situation, Surplus};
+use super::situation::{InForce, Situation, Surplus, is_served};
 use super::updates;
 use super::volumes;
 use crate::crd::v1alpha1::{
     Endpoints, EtcdStatus, LastError, Power, Revision, RoleStatus, ShardStatus,
     VectorClusterStatus, VolumeStatus, WorkerStatus,
 };
-use crate::rpc::proto;
 use crate::topology::Role;
 
 /// Errors that are kept.
@@ -24,6 +23,9 @@ const LAST_ERRORS_MAX: usize = 10;
 const ERROR_SHOWN: i64 = 600;
 /// Workers up to which each is listed; of more only those that do not serve.
 const WORKERS_LISTED: usize = 100;
+
+/// Shards that are not served up to which each is named.
+const SHARDS_NAMED: usize = 8;
 
 /// What a status is made of.
 pub(super) struct Facts<'a> {
@@ -34,6 +36,10 @@ pub(super) struct Facts<'a> {
     pub(super) update: Option<(&'a InForce<'a>, &'a updates::Step)>,
     /// Workers without a place.
     pub(super) surplus: &'a [Surplus],
+    /// Workers that are wanted again and still marked to go.
+    pub(super) marked: &'a [String],
+    /// Whether anything was carried out: what was not looked at stays as it was said.
+    pub(super) acted: bool,
     /// What is under way with the members of etcd.
     pub(super) etcd: Option<&'a Work>,
     /// It is deleted, and this is what that waits for: reason and message.
@@ -93,12 +99,8 @@ impl<'a> Facts<'a> {
                 .iter()
                 .flat_map(|collection| &collection.shards)
         };
-        // One that is opening answers when it is asked first.
-        let serves = |shard: &&proto::ShardState| {
-            let report = shard.report.as_ref();
-            report.is_some_and(|report| matches!(&*report.state, "serving" | "closed" | "opening"))
-        };
-        let (total, serving) = (shards().count(), shards().filter(serves).count());
+        let serving = shards().filter(|shard| is_served(shard)).count();
+        let total = shards().count();
         Some(ShardStatus {
             total: count(total),
             fully_replicated: count(serving),
@@ -107,6 +109,26 @@ impl<'a> Facts<'a> {
             moving: 0,
             summary: format!("{serving}/{total}"),
         })
+    }
+
+    /// The shards that are not served, by name; of many the first.
+    fn unserved(&self) -> String {
+        let state = self.situation.masters.as_ref().ok();
+        let collections = state.map_or(&[][..], |state| &state.collections);
+        let named = collections.iter().flat_map(|collection| {
+            let unserved = collection.shards.iter().filter(|shard| !is_served(shard));
+            unserved.map(|shard| {
+                let (number, worker) = (shard.number, &shard.worker);
+                format!("shard {number} of {} on {worker}", collection.name)
+            })
+        });
+        let mut named: Vec<String> = named.collect();
+        let more = named.len().saturating_sub(SHARDS_NAMED);
+        named.truncate(SHARDS_NAMED);
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        named.join(", ")
     }
 
     fn unavailable(&self) -> i32 {
@@ -122,11 +144,44 @@ impl<'a> Facts<'a> {
                 self.worker(&surplus.worker.name, surplus.worker.ordinal, Some(surplus))
             }))
             .collect();
+        for one in self.unlooked() {
+            if !workers.iter().any(|known| known.name == one.name) {
+                workers.push(one);
+            }
+        }
         if workers.len() > WORKERS_LISTED {
             workers.retain(|worker| worker.state != "Serving");
         }
         workers.sort_by_key(|worker| worker.ordinal);
         workers
+    }
+
+    /// Whether a worker with a place is still marked to go, or may be.
+    fn is_marked(&self, name: &str) -> bool {
+        let before = self.situation.before;
+        let before = before.map_or(&[][..], |status| &status.workers);
+        let mut before = before.iter();
+        let was =
+            before.any(|one| one.name == name && matches!(&*one.state, "Draining" | "Drained"));
+        self.marked.iter().any(|one| one == name) || (was && !self.acted)
+    }
+
+    /// Workers without a place that this round did not look at, and whose volumes are there.
+    fn unlooked(&self) -> Vec<WorkerStatus> {
+        let before = self.situation.before;
+        let before = before.map_or(&[][..], |status| &status.workers);
+        let leaves =
+            |one: &&WorkerStatus| matches!(&*one.state, "Draining" | "Drained" | "Removing");
+        let is_there = |one: &&WorkerStatus| {
+            let mut claims = self.situation.seen.worker_claims();
+            claims.any(|claim| i64::from(claim.ordinal) == i64::from(one.ordinal))
+        };
+        before
+            .iter()
+            .filter(leaves)
+            .filter(is_there)
+            .cloned()
+            .collect()
     }
 
     fn worker(&self, name: &str, ordinal: u32, surplus: Option<&Surplus>) -> WorkerStatus {
@@ -137,6 +192,7 @@ impl<'a> Facts<'a> {
             (Some(surplus), Some(_)) if surplus.is_empty() => "Drained",
             (Some(surplus), None) if surplus.is_empty() => "Removing",
             (Some(_), _) => "Draining",
+            (None, _) if self.is_marked(name) => "Draining",
             (None, Some(pod)) if pod.ready => "Serving",
             (None, Some(_)) => "Joining",
             (None, None) => "Missing",
@@ -366,18 +422,26 @@ fn last_errors(facts: &Facts<'_>) -> Vec<LastError> {
         let known = errors
             .iter()
             .any(|error| error.code == *code && error.message == *message);
-        if !known {
-            errors.insert(
-                0,
-                LastError {
-                    code: code.clone(),
-                    message: message.clone(),
-                    time: Time(situation.now),
-                    count: 1,
-                },
-            );
+        if known {
+            continue;
         }
+        if errors.len() >= LAST_ERRORS_MAX {
+            // One that is still met is not put out by another.
+            let Some(over) = errors.iter().rposition(|error| !is_met(error)) else {
+                break;
+            };
+            errors.remove(over);
+        }
+        let met = LastError {
+            code: code.clone(),
+            message: message.clone(),
+            time: Time(situation.now),
+            count: 1,
+        };
+        errors.insert(0, met);
     }
-    errors.truncate(LAST_ERRORS_MAX);
     errors
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@
 //! replaced by their Deployment, which has another ready before one ends.
 //!
 //! Between a person's change and each pod stand gates. What a gate waits for is the operation's
-//! `blockedBy` and message. A pod that is broken already passes every gate: it serves nobody, and it may
-//! be what the gate waits for. Each gate can be switched off by its name with the annotation
+//! `blockedBy` and message. A pod that is broken already passes every gate, and one that is not ready
+//! those that guard what serves: it serves nobody, and it may be what the gate waits for. Each gate can be switched off by its name with the annotation
 //! `vectorsphere.io/skip-gates`. None of this touches a volume: a worker comes back on its own.
 
 use std::collections::BTreeSet;
@@ -143,16 +143,18 @@ impl Scene<'_> {
 
     /// The first gate that holds the next pod of a role up, and why.
     fn closed(&self, role: Role, next: &PodSeen) -> Option<(Gate, String)> {
-        let gates = [
-            self.approval(),
-            self.window(),
-            self.previous(role),
-            self.unavailable(role, next),
-            self.quorum(role, next),
-            self.leadership(role),
-            self.shards(role, next),
-        ];
-        let mut closed = gates.into_iter().flatten();
+        let gates = [self.approval(), self.window(), self.previous(role)];
+        // A pod that is not ready serves nobody, and may be what these would wait for.
+        let serving = next.ready.then(|| {
+            [
+                self.unavailable(role, next),
+                self.quorum(role, next),
+                self.leadership(role),
+                self.shards(role, next),
+            ]
+        });
+        let serving = serving.into_iter().flatten();
+        let mut closed = gates.into_iter().chain(serving).flatten();
         closed.find(|(gate, _)| !self.is_skipped(*gate))
     }
 

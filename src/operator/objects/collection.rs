@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -242,7 +243,7 @@ impl Sight {
             client: desk.context.client.clone(),
             subject: reconcile::subject(&cluster)?,
         };
-        let seen = observe::Seen::look(&api).await?;
+        let seen = observe::Seen::look(&api, Timestamp::now()).await?;
         let asked = async {
             let masters = Masters::of(&api, &desk.context.maker, &seen).await?;
             let state = masters.state().await?;

@@ -15,6 +15,9 @@ pub(super) const METRICS_PORT: u16 = 2381;
 /// The keys of what members are started with.
 const CLUSTER_KEY: &str = "initial-cluster";
 const STATE_KEY: &str = "initial-cluster-state";
+/// Members that no pod is: one without data finds itself not among them, and ends. One with data does not
+/// read this.
+const NOBODY: &str = "nobody=https://nobody.invalid:2380";
 /// Bytes that a member may hold before it refuses writes.
 const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -94,7 +97,7 @@ pub(super) fn stateful_set(
 
 /// What a member is started with that has no data yet.
 pub(in crate::operator) struct StartValues {
-    /// The members, itself among them.
+    /// The members, itself among them; none: nobody makes or joins a cluster now.
     pub(in crate::operator) ordinals: Vec<u32>,
     /// Whether they make a cluster, or join one.
     pub(in crate::operator) is_new: bool,
@@ -120,6 +123,11 @@ pub(super) fn start(render: &Render<'_>, start: &StartValues) -> Value {
     let all: Vec<String> = all
         .map(|ordinal| format!("{name}-{ordinal}={}", peer(render, *ordinal)))
         .collect();
+    let cluster = if all.is_empty() {
+        NOBODY.to_owned()
+    } else {
+        all.join(",")
+    };
     let mut metadata = render.metadata(&name, Some(Role::Etcd));
     if let Some(metadata) = metadata.as_object_mut() {
         let annotations = json!({ VOLUMES: start.volumes });
@@ -128,7 +136,7 @@ pub(super) fn start(render: &Render<'_>, start: &StartValues) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
         "data": {
-            CLUSTER_KEY: all.join(","),
+            CLUSTER_KEY: cluster,
             STATE_KEY: if start.is_new { "new" } else { "existing" },
         },
     })

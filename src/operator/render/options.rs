@@ -164,7 +164,7 @@ pub(super) fn template(render: &Render<'_>, role: Role, pod: Pod) -> Value {
     labels.extend(subject.role_labels(role));
     let mut annotations = options.both(|options| &options.annotations);
     if let Some(time) = restart(render.restarts, role) {
-        annotations.insert(RESTART.to_owned(), time.to_owned());
+        annotations.insert(RESTART.to_owned(), time);
     }
     let security = options.first(|options| &options.pod_security_context);
     let grace = options.first(|options| &options.termination_grace_period_seconds);

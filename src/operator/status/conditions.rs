@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Facts;
 use crate::crd::v1alpha1::Power;
+use crate::operator::error::VOLUME_LOST;
 use crate::operator::volumes;
 use crate::topology::Role;
 
@@ -85,7 +86,7 @@ fn is_asleep(facts: &Facts<'_>) -> bool {
 }
 
 fn ready(facts: &Facts<'_>) -> Said {
-    let missing = facts.missing();
+    let (missing, under_way) = (facts.missing(), progressing(facts));
     let (holds, reason, message) = if !facts.not_built.is_empty() {
         let message = "the manifest cannot be carried out".to_owned();
         (false, "ComponentsNotReady", message)
@@ -96,9 +97,10 @@ fn ready(facts: &Facts<'_>) -> Said {
     } else if let Err(why) = &facts.situation.masters {
         (false, "ProbeFailed", why.clone())
     } else if facts.unavailable() > 0 {
-        let summary = facts.shards().map(|shards| shards.summary);
-        let message = format!("{} shards are served", summary.unwrap_or_default());
+        let message = format!("not served: {}", facts.unserved());
         (false, "ShardsUnderReplicated", message)
+    } else if under_way.holds {
+        (false, under_way.reason, under_way.message)
     } else {
         let message = "every component is ready".to_owned();
         (true, "AllComponentsReady", message)
@@ -116,7 +118,7 @@ fn available(facts: &Facts<'_>) -> Said {
         // Gateways and workers go on with the routes that they know.
         (true, "ServingFromLastKnownState", why.clone())
     } else if facts.unavailable() > 0 {
-        let message = format!("{} shards are not served", facts.unavailable());
+        let message = format!("not served: {}", facts.unserved());
         (false, "ShardsUnavailable", message)
     } else {
         let message = "searches and writes of every shard are answered".to_owned();
@@ -162,6 +164,8 @@ fn degraded(facts: &Facts<'_>) -> Said {
         let trouble = pod.trouble.as_ref()?;
         let reason = if trouble.starts_with("it is on no node") {
             "PodUnschedulable"
+        } else if pod.leaving {
+            "PodNotEnding"
         } else {
             "PodCrashLooping"
         };
@@ -183,6 +187,15 @@ fn degraded(facts: &Facts<'_>) -> Said {
         .or_else(|| {
             let message = format!("{} of {} members of etcd are ready", etcd.0, etcd.1);
             (made && etcd.0 < etcd.1).then_some(("EtcdMemberDown", message))
+        })
+        .or_else(|| {
+            let missing = facts.missing().join("; ");
+            (phase == "Degraded" && !missing.is_empty()).then_some(("ComponentsNotReady", missing))
+        })
+        .or_else(|| {
+            let message = format!("not served: {}", facts.unserved());
+            (phase == "Degraded" && facts.unavailable() > 0)
+                .then_some(("ShardsUnavailable", message))
         });
     match found {
         Some((reason, message)) => said("Degraded", true, reason, message),
@@ -252,7 +265,10 @@ fn shards(facts: &Facts<'_>) -> Said {
     } else {
         "CopiesMissing"
     };
-    let message = format!("{} shards have every copy", shards.summary);
+    let mut message = format!("{} shards have every copy", shards.summary);
+    if !whole {
+        message = format!("{message}; not served: {}", facts.unserved());
+    }
     said("ShardsFullyReplicated", whole, reason, message)
 }
 
@@ -261,6 +277,10 @@ fn storage(facts: &Facts<'_>) -> Said {
     let asked = volumes::growths(facts.situation.spec, &facts.situation.seen.claims);
     let mut errors = facts.errors.iter();
     let refused = errors.find(|(_, message)| message.starts_with("volumes: "));
+    let lost = facts.errors.iter().find(|(code, _)| code == VOLUME_LOST);
+    if let Some((_, why)) = lost {
+        return said("StorageReady", false, "VolumeLost", why.clone());
+    }
     match refused {
         Some((_, why)) if !asked.is_empty() => {
             said("StorageReady", false, "ResizeUnsupported", why.clone())

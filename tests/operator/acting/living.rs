@@ -229,6 +229,15 @@ impl<'a> Living<'a> {
         (text("status"), text("reason"))
     }
 
+    /// The message of a condition.
+    pub(crate) fn message(cluster: &Value, type_: &str) -> String {
+        let conditions = cluster["status"]["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|one| one["type"] == type_);
+        found.map_or_else(String::new, |one| {
+            one["message"].as_str().unwrap().to_owned()
+        })
+    }
+
     fn secret(&self, name: &str, key: &str) -> String {
         let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
         self.kubectl(&["get", "secret", name, "-o", &template])

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::acting::living::Living;
@@ -21,19 +21,33 @@ fn host(verb: &str, node: &str) {
     assert!(done.status.success(), "{verb} {node}: {said}");
 }
 
+/// Whether there are nodes enough; says so where not.
+fn has_nodes(kubernetes: &Kubernetes) -> bool {
+    let nodes = kubernetes.call(&["get", "nodes", "-o", "name"], "");
+    let enough = nodes.stdout.lines().count() >= 3;
+    if !enough {
+        let in_ci = std::env::var_os("CI").is_some();
+        assert!(!in_ci, "skipped: fewer than 3 nodes");
+        eprintln!("SKIPPED: fewer than 3 nodes");
+    }
+    enough
+}
+
+/// A worker whose node is not the one of the control plane, and that node.
+fn worker_elsewhere(cluster: &Value) -> (String, String) {
+    let workers = cluster["status"]["workers"].as_array().unwrap();
+    let of = |worker: &Value, field: &str| worker[field].as_str().unwrap().to_owned();
+    let mut places = workers.iter().map(|one| (of(one, "name"), of(one, "node")));
+    places.find(|(_worker, node)| node != "node1").unwrap()
+}
+
 /// Long: a node counts as gone only after most of a minute.
 #[test]
 fn long_a_node_that_is_stopped_and_started_again_brings_everything_back() {
     let Some(kubernetes) = Kubernetes::of_this_run() else {
         return;
     };
-    let nodes = kubernetes.call(&["get", "nodes", "-o", "name"], "");
-    if nodes.stdout.lines().count() < 3 {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "skipped: fewer than 3 nodes"
-        );
-        eprintln!("SKIPPED: fewer than 3 nodes");
+    if !has_nodes(&kubernetes) {
         return;
     }
     install(&kubernetes);
@@ -49,13 +63,7 @@ fn long_a_node_that_is_stopped_and_started_again_brings_everything_back() {
     let answered = SystemClock.now().since(began);
     eprintln!("eleven pods: Running after {ready:.1?}, a search answered after {answered:.1?}");
 
-    // A worker's node, and not the one of the control plane.
-    let cluster = minimal.cluster();
-    let workers = cluster["status"]["workers"].as_array().unwrap();
-    let mut nodes = workers
-        .iter()
-        .map(|worker| worker["node"].as_str().unwrap());
-    let node = nodes.find(|node| *node != "node1").unwrap().to_owned();
+    let (_worker, node) = worker_elsewhere(&minimal.cluster());
     host("stop", &node);
     let noticed = minimal.until("it is noticed", |cluster| {
         Living::condition(cluster, "Ready").0 == "False"
@@ -69,4 +77,61 @@ fn long_a_node_that_is_stopped_and_started_again_brings_everything_back() {
         "a node was stopped: noticed after {noticed:.1?}; started: everything back after {back:.1?}, every \
          point there"
     );
+}
+
+/// Nothing is made anew and empty in place of what a lost node held: its shards are named, everything else
+/// goes on, and should the node come back after all, so does its data.
+#[test]
+fn long_a_node_that_is_lost_for_good_is_told_by_its_shards_and_the_rest_serves() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    if !has_nodes(&kubernetes) {
+        return;
+    }
+    install(&kubernetes);
+    let _alone = alone();
+    let minimal = Living::new(&kubernetes, "minimal");
+    minimal.apply(MINIMAL);
+    minimal.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    let collections = ["a", "b", "c"];
+    // One on each worker.
+    for collection in collections {
+        assert_eq!(minimal.application(&["write", collection, "1"]), found);
+    }
+    let (worker, node) = worker_elsewhere(&minimal.cluster());
+    let volumes = minimal.uids("persistentvolumeclaims");
+    host("stop", &node);
+    let shards = |cluster: &Value| Living::message(cluster, "ShardsFullyReplicated");
+    let named = minimal.until("its shard is named", |cluster| {
+        shards(cluster).contains(&format!("on {worker}"))
+    });
+    let message = shards(&minimal.cluster());
+    let is_lost = |name: &&str| message.contains(&format!("shard 0 of {name} on {worker}"));
+    let lost: Vec<&str> = collections.into_iter().filter(is_lost).collect();
+    assert_eq!(lost.len(), 1, "{message}");
+    kubernetes
+        .call(&["delete", "node", &node], "")
+        .accepted("delete the node");
+    let placeless = minimal.until("its pod finds no place", |cluster| {
+        Living::message(cluster, "Degraded").contains(&format!("{worker}: it is on no node"))
+    });
+    for collection in collections.into_iter().filter(|one| !lost.contains(one)) {
+        assert_eq!(minimal.application(&["read", collection]), found);
+    }
+    assert_eq!(minimal.uids("persistentvolumeclaims"), volumes);
+    let workers = minimal.cluster()["status"]["workers"].clone();
+    assert_eq!(workers.as_array().unwrap().len(), 3, "{workers}");
+    eprintln!(
+        "a node was lost: its shard named after {named:.1?}, its pod without a place {placeless:.1?} after the \
+         node was deleted; the others served, no volume was made"
+    );
+
+    host("start", &node);
+    let back = minimal.until("everything is back", |cluster| {
+        cluster["status"]["phase"] == "Running" && Living::condition(cluster, "Ready").0 == "True"
+    });
+    assert_eq!(minimal.application(&["read", lost[0]]), found);
+    eprintln!("the node came back after all: everything there after {back:.1?}");
 }
