@@ -215,7 +215,10 @@ fn approve(cluster: &VectorCluster, operation: Option<&str>) -> Result<Change, E
     let merge = json!({"metadata": {"annotations": {APPROVE: generation}}});
     let what = format!("annotation {APPROVE} is now {generation}, its generation");
     let next = [
-        Some(format!("The update begins: {}", waits.message)),
+        Some(format!(
+            "The update begins: {} of {} pods are as they should be, and one after the other follows",
+            waits.done, waits.total
+        )),
         held_up(cluster),
         Some(watch(cluster)),
     ];

@@ -90,9 +90,10 @@ impl Error {
         Some(status)
     }
 
-    /// Whether what was asked for is not there.
+    /// Whether what was asked for is not there. Of a kind that it does not know a server says so without a
+    /// reason.
     pub(super) fn is_not_found(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_not_found)
+        self.status().is_some_and(|status| status.code == 404)
     }
 
     /// Whether somebody else changed the object in between.

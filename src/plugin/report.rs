@@ -36,6 +36,8 @@ struct Bundle<'a> {
     missing: Vec<String>,
     /// Secrets that objects name, whose content is looked for.
     secrets: BTreeSet<String>,
+    /// What variables had that were hidden.
+    hidden: BTreeSet<String>,
     log_bytes_left: usize,
 }
 
@@ -60,7 +62,7 @@ impl Bundle<'_> {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
                 self.secrets.extend(name.map(str::to_owned));
             }
-            redact::object(&mut object);
+            redact::object(&mut object, &mut self.hidden);
             text.push_str("---\n");
             // A JSON value whose keys are strings has a YAML form.
             text.push_str(&serde_yaml_ng::to_string(&object).unwrap_or_default());
@@ -82,6 +84,7 @@ pub async fn write(access: &Access, name: &str, file: &Path, lines: i64) -> Resu
         files: Vec::new(),
         missing: Vec::new(),
         secrets: BTreeSet::new(),
+        hidden: BTreeSet::new(),
         log_bytes_left: LOGS_BYTES_MAX,
     };
     bundle.put("status.txt", status::text(&sight));
@@ -94,7 +97,8 @@ pub async fn write(access: &Access, name: &str, file: &Path, lines: i64) -> Resu
     bundle.logs(&sight.pods).await;
     bundle.operator().await;
     let secrets = bundle.read_secrets().await;
-    let (files, missing) = bundle.finish(&Scrub::of(&secrets), &sight);
+    let scrub = Scrub::of(&secrets, &bundle.hidden);
+    let (files, missing) = bundle.finish(&scrub, &sight);
     let folder = format!("vectorsphere-report-{name}");
     let time = u64::try_from(sight.now).unwrap_or(0);
     save(file, &archive::archive(&folder, &files, time))?;

@@ -13,7 +13,7 @@ use crate::crd::v1alpha1::{RoleStatus, VectorCluster, VectorClusterStatus};
 
 /// Characters of a message in a table: a person has `explain` and `-o json` for the whole.
 const MESSAGE_CHARS_MAX: usize = 120;
-/// Characters of an address of the container image that are shown.
+/// In the place of what is not known, or not there.
 const DASH: &str = "-";
 
 /// Several clusters, a line each.

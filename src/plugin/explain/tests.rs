@@ -139,7 +139,7 @@ fn warnings_of_the_cluster_and_its_pods_are_told_newest_first() {
     let early = "1970-01-01T00:01:00.000000Z";
     let late = "1970-01-01T00:02:00.000000Z";
     let mut sight = sight(&json!({"observedGeneration": 2,
-        "conditions": [said("Ready", "True", "R", "m")]}));
+        "conditions": [said("Ready", "False", "R", "m")]}));
     sight.events = vec![
         event("VectorCluster", "small", early, "Warning"),
         event("Pod", "small-worker-0", late, "Warning"),
@@ -157,6 +157,15 @@ fn warnings_of_the_cluster_and_its_pods_are_told_newest_first() {
             "60s ago, 3 times, Pod small-worker-0: Why: what happened",
             "2m ago, 3 times, VectorCluster small: Why: what happened",
         ]
+    );
+    let ready = json!({"observedGeneration": 2, "conditions": [said("Ready", "True", "R", "m")]});
+    let well = Sight {
+        cluster: cluster(&ready),
+        ..sight.clone()
+    };
+    assert_eq!(
+        warnings::sentences(&well),
+        ["2m ago, 3 times, VectorCluster small: Why: what happened"]
     );
     sight.now = 100_000;
     assert_eq!(warnings::sentences(&sight), Vec::<String>::new());

@@ -3,6 +3,7 @@
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
+use crate::plugin::conditions;
 use crate::plugin::look::Sight;
 use crate::plugin::pods::ROLES;
 use crate::plugin::table::{short, since};
@@ -17,13 +18,20 @@ const NOTE_CHARS_MAX: usize = 240;
 /// The warnings as sentences, newest first.
 pub(super) fn sentences(sight: &Sight) -> Vec<String> {
     let name = sight.cluster.name_any();
-    let ours = sight
-        .events
-        .iter()
-        .filter(|event| event.type_.as_deref() == Some("Warning") && is_about(event, &name));
+    let is_ready = conditions::is_ready(&sight.cluster);
+    let ours = sight.events.iter().filter(|event| {
+        event.type_.as_deref() == Some("Warning")
+            && is_about(event, &name)
+            // That pods stumbled while they started is no news once all is well.
+            && (!is_ready || is_of_operator(event))
+    });
+    // What is older is about another cluster of the name.
+    let made = sight.cluster.creation_timestamp();
+    let made = made.map_or(0, |time| time.0.as_second());
+    let first = made.max(sight.now.saturating_sub(AGE_MAX));
     let mut recent: Vec<(i64, &Event)> = ours
         .map(|event| (last(event), event))
-        .filter(|(last, _)| sight.now.saturating_sub(*last) <= AGE_MAX)
+        .filter(|(last, _)| *last >= first)
         .collect();
     recent.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
     let told = recent.into_iter().take(TOLD_MAX);
@@ -49,6 +57,13 @@ pub(in crate::plugin) fn is_about(event: &Event, cluster: &str) -> bool {
         let behind = rest.strip_prefix(role);
         behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('-'))
     })
+}
+
+/// Whether the operator said it.
+fn is_of_operator(event: &Event) -> bool {
+    let regarding = event.regarding.as_ref();
+    let kind = regarding.and_then(|regarding| regarding.kind.as_deref());
+    kind == Some("VectorCluster")
 }
 
 /// When it happened last, in seconds since 1970.

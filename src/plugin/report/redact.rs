@@ -28,13 +28,16 @@ const SECRET_NAMES: [&str; 8] = [
 const KEY_CHARS_MIN: usize = 24;
 /// Texts shorter than that are not looked for: they stand everywhere.
 const NEEDLE_CHARS_MIN: usize = 6;
+/// The same for values of variables, which may be words such as `enabled`.
+const HIDDEN_CHARS_MIN: usize = 10;
 /// Lines of a private key that are shorter are no secret by themselves.
 const KEY_LINE_CHARS_MIN: usize = 16;
 /// What `kubectl apply` keeps of an object, whole.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Takes out of an object, as JSON, what may hold a secret and what nobody reads.
-pub(super) fn object(object: &mut Value) {
+/// Takes out of an object, as JSON, what may hold a secret and what nobody reads. What a variable had is
+/// added to `hidden`: the same may stand where nobody expects it.
+pub(super) fn object(object: &mut Value, hidden: &mut BTreeSet<String>) {
     let is_secret = object.get("kind").and_then(Value::as_str) == Some("Secret");
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -52,7 +55,7 @@ pub(super) fn object(object: &mut Value) {
     if is_secret && let Some(fields) = object.as_object_mut() {
         hide_data(fields);
     }
-    walk(object);
+    walk(object, hidden);
 }
 
 /// Of the data of a Secret the names and sizes stay.
@@ -68,33 +71,40 @@ fn hide_data(fields: &mut Map<String, Value>) {
     }
 }
 
-fn walk(value: &mut Value) {
+fn walk(value: &mut Value, hidden: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
-            hide_variable(fields);
+            hidden.extend(hide_variable(fields));
             for value in fields.values_mut() {
-                walk(value);
+                walk(value, hidden);
             }
         },
         Value::Array(items) => {
             for item in items {
-                walk(item);
+                walk(item, hidden);
             }
         },
         Value::String(text) if text.contains("PRIVATE KEY-----") => REMOVED.clone_into(text),
+        // What a revision was made from is JSON in a text.
+        Value::String(text) if text.starts_with(['{', '[']) => {
+            if let Ok(mut inner) = serde_json::from_str(text) {
+                walk(&mut inner, hidden);
+                *text = inner.to_string();
+            }
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {},
     }
 }
 
-/// An environment variable is an object of a name and a value.
-fn hide_variable(fields: &mut Map<String, Value>) {
+/// An environment variable is an object of a name and a value. What it was, if it is hidden.
+fn hide_variable(fields: &mut Map<String, Value>) -> Option<String> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let (Some(name), Some(value)) = (text("name"), text("value")) else {
-        return;
-    };
-    if is_secret_variable(name, value) {
-        fields.insert("value".to_owned(), Value::String(REMOVED.to_owned()));
+    let (name, value) = (text("name")?, text("value")?.to_owned());
+    if !is_secret_variable(name, &value) {
+        return None;
     }
+    fields.insert("value".to_owned(), Value::String(REMOVED.to_owned()));
+    Some(value)
 }
 
 fn is_secret_variable(name: &str, value: &str) -> bool {
@@ -143,9 +153,13 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// What these Secrets hold.
-    pub(super) fn of(secrets: &[Secret]) -> Self {
-        let mut needles = BTreeSet::new();
+    /// What these Secrets hold, and what variables had that were hidden.
+    pub(super) fn of(secrets: &[Secret], hidden: &BTreeSet<String>) -> Self {
+        // A short value of a variable may be any word.
+        let hidden = hidden
+            .iter()
+            .filter(|value| value.len() >= HIDDEN_CHARS_MIN);
+        let mut needles: BTreeSet<String> = hidden.cloned().collect();
         for secret in secrets {
             for (name, value) in secret.data.iter().flatten() {
                 // Certificates are shown to everybody who connects.
@@ -183,6 +197,9 @@ fn add_needles(value: &[u8], needles: &mut BTreeSet<String>) {
     let text = String::from_utf8_lossy(value);
     if !text.contains("-----BEGIN") {
         add(text.trim(), NEEDLE_CHARS_MIN);
+        // As it stands in JSON.
+        let quoted = Value::from(text.trim()).to_string();
+        add(quoted.trim_matches('"'), NEEDLE_CHARS_MIN);
         return;
     }
     // Of PEM each line of a key, however it is quoted around.
@@ -198,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     fn redacted(mut value: Value) -> Value {
-        object(&mut value);
+        object(&mut value, &mut BTreeSet::new());
         value
     }
 
@@ -243,10 +260,11 @@ mod tests {
         let key =
             "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\nshort\n-----END PRIVATE KEY-----\n";
         let encoded = serde_json::to_value(ByteString(key.as_bytes().to_vec())).unwrap();
-        let scrub = Scrub::of(&[
+        let secrets = [
             secret(&json!({"admin": "c2VjcmV0LWtleQ==", "ca.crt": "cHVibGljIHRleHQ="})),
             secret(&json!({"tls.key": encoded, "tiny": "YWI="})),
-        ]);
+        ];
+        let scrub = Scrub::of(&secrets, &BTreeSet::new());
         let text = format!(
             "key=secret-key c2VjcmV0LWtleQ== public text ab \"{}\"",
             key.replace('\n', "\\n")
@@ -257,6 +275,21 @@ mod tests {
             "key=[removed] [removed] public text ab \"-----BEGIN PRIVATE KEY-----\\n[removed]\\nshort\\n\
              -----END PRIVATE KEY-----\\n\""
         );
+    }
+
+    #[test]
+    fn what_a_hidden_variable_had_is_taken_out_elsewhere_too() {
+        let variable = |name: &str, value: &str| json!({"name": name, "value": value});
+        let mut pod = json!({"env": [variable("A_TOKEN", "told-to-nobody"), variable("AUTH", "on")],
+            "inputs": "[{\"name\":\"PASSWORD\",\"value\":\"hunter2\"}]",
+            "text": "say told-to-nobody and on"});
+        let mut hidden = BTreeSet::new();
+        object(&mut pod, &mut hidden);
+        let clean = Scrub::of(&[], &hidden).clean(pod.to_string());
+        for secret in ["told-to-nobody", "hunter2"] {
+            assert!(!clean.contains(secret), "{clean}");
+        }
+        assert!(clean.contains("and on"), "{clean}");
     }
 
     #[test]
