@@ -6,5 +6,6 @@ pub(crate) mod living;
 pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod operator_process;
+pub(crate) mod plugin;
 pub(crate) mod rendered;
 pub(crate) mod serving;
