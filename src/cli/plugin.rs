@@ -124,7 +124,7 @@ enum Format {
 struct RestartArgs {
     #[command(flatten)]
     cluster: NameArgs,
-    /// Only the pods of this role. Default: of all.
+    /// Only the pods of this role: etcd, master, worker or gateway. Default: of all.
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<Role>,
 }
@@ -167,8 +167,8 @@ struct PortForwardArgs {
     #[command(flatten)]
     cluster: NameArgs,
     /// The port of this machine. Default: one that is free.
-    #[arg(value_name = "PORT", default_value_t = 0)]
-    port: u16,
+    #[arg(value_name = "PORT")]
+    port: Option<u16>,
     /// Print the API key too. Whoever sees the screen has it then.
     #[arg(long, value_name = "WHICH", value_enum)]
     show_key: Option<Key>,

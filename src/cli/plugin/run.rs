@@ -101,7 +101,8 @@ async fn read_logs(access: &Access, args: LogsArgs) -> anyhow::Result<()> {
 async fn open(access: &Access, args: PortForwardArgs) -> anyhow::Result<()> {
     let mut stop = StopRequests::of_signals()?;
     let cluster = access.cluster(&args.cluster.name).await?;
-    let mut tunnel = forward::Tunnel::to_gateway(access, &args.cluster.name, args.port).await?;
+    let port = args.port.unwrap_or(0);
+    let mut tunnel = forward::Tunnel::to_gateway(access, &args.cluster.name, port).await?;
     let mut text = forward::how_to_connect(&cluster, tunnel.port());
     if let Some(key) = args.show_key {
         let shown = search::key(access, &cluster, &[key.name()]).await?;
