@@ -4,7 +4,7 @@ ARGS ?=
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: help setup build dev check test test-long test-kubernetes docs gen manifests image-root bench bench-laptop
+.PHONY: help setup build plugin dev check test test-long test-kubernetes docs gen manifests image-root bench bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -15,6 +15,9 @@ setup: ## install what building and testing need, or say what is missing
 build: ## build the optimized binary that everything here uses
 	@scripts/setup build
 	cargo build --release
+
+plugin: build ## link the binary as kubectl-vectorsphere into DIR (/usr/local/bin)
+	ln -sf $(abspath $(or $(CARGO_TARGET_DIR),target))/release/vectorsphere $(or $(DIR),/usr/local/bin)/kubectl-vectorsphere
 
 dev: build ## run a whole cluster on this machine; ARGS="-f FILE ..." are passed on
 	@scripts/dev $(ARGS)

@@ -12,6 +12,7 @@ mod gateway;
 mod master;
 mod member;
 mod operator;
+mod plugin;
 mod process;
 mod status;
 mod worker;
@@ -51,16 +52,25 @@ enum Command {
     Crdgen,
     /// Looks into a running cluster.
     Ctl(ctl::CtlArgs),
+    /// What `kubectl vectorsphere` does: status, explain, restart, logs, search and more of VectorClusters.
+    Kubectl(plugin::PluginArgs),
 }
 
 /// Runs what the command line says.
 pub fn run() -> ExitCode {
+    if plugin::is_called(std::env::args_os().next().as_deref()) {
+        return match plugin::PluginCommand::try_parse() {
+            Ok(command) => plugin::run(command.args),
+            Err(error) => usage(&error),
+        };
+    }
     let command = match parse(std::env::args_os()) {
         Ok(command) => command,
         Err(error) => return usage(&error),
     };
     let unknown = unknown_variables();
-    if !unknown.is_empty() {
+    // The plugin is no process of a cluster and reads no variable of one.
+    if !unknown.is_empty() && !matches!(command, Command::Kubectl(_)) {
         return refuse(&unknown);
     }
     match command {
@@ -71,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Operator(args) => operator::run(args),
         Command::Crdgen => crdgen::run(),
         Command::Ctl(args) => ctl::run(args),
+        Command::Kubectl(args) => plugin::run(args),
     }
 }
 

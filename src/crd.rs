@@ -11,10 +11,11 @@
 //! cannot is checked by `topology::manifest` and again by whoever acts on the spec.
 //!
 //! What this module does not do: it holds no behaviour, and it speaks to nobody. It is the only
-//! place that derives `JsonSchema` for these types, and the only one outside the operator that
-//! names `kube`.
+//! place that derives `JsonSchema` for these types, and the only one outside the operator and the
+//! plugin that names `kube`.
 
 mod definition;
+pub mod marks;
 pub mod v1alpha1;
 
 pub use definition::{KUBERNETES_FIELDS, definition, metadata_schema, schema, yaml};

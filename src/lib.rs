@@ -49,6 +49,7 @@ pub mod dev;
 pub mod gateway;
 pub mod master;
 pub mod operator;
+pub mod plugin;
 pub mod worker;
 
 // Layer 7: the command line.

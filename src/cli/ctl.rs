@@ -11,6 +11,7 @@ use super::{complain, process, status};
 use crate::clock::{Clock, SystemClock};
 use crate::dev::Endpoints;
 use crate::fault::chain;
+use crate::plugin::masters::json_of;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ fn show(args: &StatusArgs) -> anyhow::Result<()> {
     };
     let state = process::runtime(1)?.block_on(status::ask(&masters))?;
     let text = if args.json {
-        let mut text = serde_json::to_string_pretty(&status::json_of(&state))?;
+        let mut text = serde_json::to_string_pretty(&json_of(&state))?;
         text.push('\n');
         text
     } else {

@@ -1,11 +1,10 @@
 //! What a cluster looks like: asked of a master, printed for a person or as JSON for a program.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::{Value, json};
 
+use crate::plugin::table::{age, row, table};
 use crate::rpc::{self, Channels, Code, Request, Status, proto};
 use crate::security::{Peer, Peers};
 
@@ -41,41 +40,6 @@ fn sentence_of(status: &Status) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// The state as JSON.
-pub(super) fn json_of(state: &proto::GetClusterStateResponse) -> Value {
-    let processes = state.processes.iter().map(|process| {
-        json!({
-            "name": process.name, "role": process.role, "node": process.node,
-            "version": process.version, "state": process.state, "health": process.health,
-            "lease": format!("{:x}", process.lease), "rpc_address": process.rpc_address,
-            "http_address": process.http_address, "since_ms": process.since_ms,
-        })
-    });
-    let collections = state.collections.iter().map(|collection| {
-        let shards = collection.shards.iter().map(|shard| {
-            let report = shard.report.clone().unwrap_or_default();
-            json!({
-                "number": shard.number, "worker": shard.worker, "epoch": shard.epoch,
-                "state": report.state, "points": report.points, "sequence": report.sequence,
-                "bytes": report.bytes, "index": {
-                    "kind": report.index_kind, "state": report.index_state,
-                    "points": report.indexed,
-                }, "note": report.note,
-            })
-        });
-        json!({
-            "name": collection.name, "id": collection.id, "state": collection.state,
-            "dimensions": collection.dimensions, "distance": collection.distance,
-            "aliases": collection.aliases, "shards": shards.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "cluster": state.cluster_uid, "revision": state.revision, "term": state.term,
-        "leader": state.leader, "processes": processes.collect::<Vec<_>>(),
-        "collections": collections.collect::<Vec<_>>(), "jobs": state.jobs,
-    })
 }
 
 /// The state as tables. `now_ms` is the wall clock, for ages.
@@ -151,45 +115,10 @@ pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> St
     text
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
-
-/// Writes rows with their columns aligned.
-fn table(text: &mut String, rows: &[Vec<String>]) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            // Writing to a String cannot fail.
-            let _written = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-}
-
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds}s"),
-        120..=7_199 => format!("{}m", seconds / 60),
-        7_200..=172_799 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::masters::json_of;
 
     #[test]
     fn what_is_no_master_is_said_to_be_none() {

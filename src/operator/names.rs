@@ -2,24 +2,19 @@
 
 use std::collections::BTreeMap;
 
+pub(super) use crate::crd::marks::{
+    APPROVE, CLUSTER, CLUSTER_UID, RESTART, REVISION, ROLE, SKIP_GATES,
+};
 use crate::topology::Role;
 
 /// The operator's name as a field manager and in labels.
 pub(super) const MANAGER: &str = "vectorsphere-operator";
-/// Which cluster an object belongs to, by name.
-pub(super) const CLUSTER: &str = "vectorsphere.io/cluster";
-/// Which cluster it belongs to, by UID: a cluster made anew under an old name is another.
-pub(super) const CLUSTER_UID: &str = "vectorsphere.io/cluster-uid";
-/// What a pod is.
-pub(super) const ROLE: &str = "vectorsphere.io/role";
 /// A worker's number.
 pub(super) const ORDINAL: &str = "vectorsphere.io/ordinal";
 /// On objects that stand beside the pods, and that the operator deletes when they are not wanted any more.
 pub(super) const ACCESSORY: &str = "vectorsphere.io/accessory";
 /// When the certificate in a Secret ends, RFC 3339.
 pub(super) const NOT_AFTER: &str = "vectorsphere.io/not-after";
-/// Which template a pod was made from; on a ControllerRevision the hash of the whole.
-pub(super) const REVISION: &str = "vectorsphere.io/revision";
 /// What the label of the role says on a ControllerRevision of the cluster itself.
 pub(super) const REVISION_ROLE: &str = "revision";
 /// On a ControllerRevision: when an update to it was given up.
@@ -41,15 +36,8 @@ pub(super) const ROTATE_AUTHORITY: &str = "vectorsphere.io/rotate-authority";
 pub(super) const RETIRED: &str = "vectorsphere.io/retired";
 /// On a VectorCluster: the UID of an earlier one whose volumes it takes over.
 pub(super) const ADOPT: &str = "vectorsphere.io/adopt";
-/// On a VectorCluster: make every pod anew, once, when this time changes. With `-ROLE` behind it: the
-/// pods of that role.
-pub(super) const RESTART: &str = "vectorsphere.io/restart";
 /// On a VectorCluster: workers that get an empty volume in place of one that is gone, with commas between.
 pub(super) const NEW_VOLUME: &str = "vectorsphere.io/new-volume";
-/// On a VectorCluster: the generation whose update may begin.
-pub(super) const APPROVE: &str = "vectorsphere.io/approve";
-/// On a VectorCluster: gates that are switched off, with commas between.
-pub(super) const SKIP_GATES: &str = "vectorsphere.io/skip-gates";
 /// On a VectorCluster that is deleted: wait for nothing.
 pub(super) const FORCE_DELETE: &str = "vectorsphere.io/force-delete";
 /// What holds a VectorCluster until its volumes are as its policy wants them.

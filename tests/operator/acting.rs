@@ -7,5 +7,6 @@ pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod operator_process;
+pub(crate) mod plugin;
 pub(crate) mod rendered;
 pub(crate) mod serving;

@@ -43,6 +43,7 @@ const MODULES: &[Module] = &[
     module("gateway", 6, &[]),
     module("master", 6, &[]),
     module("operator", 6, &[]),
+    module("plugin", 6, &[]),
     module("worker", 6, &[]),
     module("cli", 7, &[]),
 ];
@@ -55,7 +56,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("arroy", &["index"]),
     ("etcd_client", &["coordination", "embedded_etcd"]),
     ("heed", &["store", "index"]),
-    ("kube", &["crd", "operator"]),
+    ("kube", &["crd", "operator", "plugin"]),
     ("rcgen", &["operator"]),
     ("prost", &["rpc", "embedded_etcd"]),
     ("tonic_prost", &["rpc"]),

@@ -75,6 +75,11 @@ impl<'a> Living<'a> {
         }
     }
 
+    /// The name of its namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace.name
+    }
+
     /// `kubectl` with arguments in the namespace; what it printed.
     #[track_caller]
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
@@ -238,7 +243,8 @@ impl<'a> Living<'a> {
         })
     }
 
-    fn secret(&self, name: &str, key: &str) -> String {
+    /// A field of a Secret, decoded by kubectl.
+    pub(crate) fn secret(&self, name: &str, key: &str) -> String {
         let template = format!("go-template={{{{index .data {key:?} | base64decode}}}}");
         self.kubectl(&["get", "secret", name, "-o", &template])
     }
