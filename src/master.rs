@@ -105,8 +105,8 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
     );
     let election = Arc::new(election);
     let collections = Arc::new(Collections {
-        etcd,
-        keys,
+        etcd: etcd.clone(),
+        keys: keys.clone(),
         maps: maps.clone(),
         channels: Arc::clone(&channels),
         clock: Arc::clone(&clock),
@@ -122,6 +122,8 @@ pub fn start(parts: Parts, listener: TcpListener) -> std::io::Result<()> {
         channels,
         clock: Arc::clone(&clock),
         cluster_uid,
+        etcd,
+        keys,
     });
     let admin = admin_api::Admin {
         collections: Arc::clone(&collections),

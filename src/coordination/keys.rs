@@ -100,6 +100,16 @@ impl Keys {
         format!("{}drain/worker/{worker}", self.root)
     }
 
+    /// The names of workers that there ever were: a prefix.
+    pub fn nodes(&self) -> String {
+        format!("{}node/", self.root)
+    }
+
+    /// The name of a worker; stays when its lease is gone, so that what it holds can be told by it.
+    pub fn node(&self, node: NodeId) -> String {
+        format!("{}node/{node}", self.root)
+    }
+
     /// Tombstones: a prefix.
     pub fn tombstones(&self) -> String {
         format!("{}gone/", self.root)
@@ -185,6 +195,10 @@ mod tests {
         assert_eq!(
             keys.drain("laptop-worker-3"),
             "/vectorsphere/dev/laptop/drain/worker/laptop-worker-3"
+        );
+        assert_eq!(
+            keys.node(NodeId(Uuid::from_u128(1))),
+            "/vectorsphere/dev/laptop/node/00000000-0000-0000-0000-000000000001"
         );
         let suffix = shard_suffix(ShardId {
             collection: id,

@@ -18,6 +18,8 @@ use crate::fault::chain;
 use crate::resilience::backoff::Backoff;
 use crate::tasks::Tasks;
 
+/// The role whose processes hold data.
+const WORKER: &str = "worker";
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 
@@ -117,7 +119,13 @@ impl Keeper {
         let value = encode(&self.record)?;
         // Whatever was there: an entry of an earlier run is this process's own, since its data folder,
         // and so its id, is locked.
-        self.etcd.hold(&key, &value, lease).await
+        self.etcd.hold(&key, &value, lease).await?;
+        if self.record.role != WORKER {
+            return Ok(());
+        }
+        // Its shards are told by its name also while it is away.
+        let key = self.keys.node(self.record.node);
+        self.etcd.hold(&key, self.record.name.as_bytes(), 0).await
     }
 }
 

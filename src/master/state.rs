@@ -13,11 +13,11 @@ use futures::future::join_all;
 
 use crate::clock::Clock;
 use crate::coordination::election::{Election, Leadership};
-use crate::coordination::keys;
 use crate::coordination::mirror::Mirror;
 use crate::coordination::records::{
     CollectionState, NameKind, ServiceRecord, ServiceState, ShardRecord,
 };
+use crate::coordination::{Etcd, Keys, keys};
 use crate::ids::{CollectionId, NodeId, ShardId};
 use crate::router::Maps;
 use crate::rpc::{self, Channels, Request, convert, proto};
@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) channels: Arc<Channels>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) cluster_uid: uuid::Uuid,
+    pub(super) etcd: Etcd,
+    pub(super) keys: Keys,
 }
 
 /// What a worker said of its shards, or that it did not.
@@ -77,7 +79,8 @@ impl State {
         };
         let reports = self.ask_workers().await;
         let processes = self.processes(&reports);
-        let collections = self.collections(&reports, &mut jobs);
+        let away = self.away().await;
+        let collections = self.collections((&reports, &away), &mut jobs);
         jobs.extend(self.without_record(&reports));
         jobs.extend(self.mirrors());
         proto::GetClusterStateResponse {
@@ -153,9 +156,32 @@ impl State {
         processes
     }
 
+    /// The names of the workers that hold shards and are not registered, as far as etcd tells them.
+    async fn away(&self) -> HashMap<NodeId, String> {
+        let workers = self.maps.workers.view();
+        let is_away = |node: &NodeId| workers.get(&node.to_string()).is_none();
+        let shards = self.maps.shards.view();
+        if !shards
+            .iter()
+            .any(|(_key, held)| is_away(&held.value.primary))
+        {
+            return HashMap::new();
+        }
+        let prefix = self.keys.nodes();
+        let listed = tokio::time::timeout(REFRESH_TIMEOUT, self.etcd.list(&prefix)).await;
+        let Ok(Ok(listed)) = listed else {
+            return HashMap::new();
+        };
+        let named = listed.entries.into_iter().filter_map(|entry| {
+            let node = uuid::Uuid::try_parse(entry.key.strip_prefix(&prefix)?).ok()?;
+            Some((NodeId(node), String::from_utf8(entry.value).ok()?))
+        });
+        named.filter(|(node, _name)| is_away(node)).collect()
+    }
+
     fn collections(
         &self,
-        reports: &Reports,
+        (reports, away): (&Reports, &HashMap<NodeId, String>),
         told: &mut Vec<String>,
     ) -> Vec<proto::CollectionState> {
         let mut aliases: HashMap<CollectionId, Vec<String>> = HashMap::new();
@@ -181,15 +207,17 @@ impl State {
             }
             let shards = self.maps.shards(record.id).into_iter().map(|shard| {
                 let report = report(reports, record.id, shard.number, &shard.record);
+                let worker = away.get(&shard.record.primary).cloned();
+                let worker = worker.unwrap_or(shard.worker);
                 told.extend(jobs::of_shard(
                     &record.name.to_string(),
                     shard.number,
-                    &shard.worker,
+                    &worker,
                     &report,
                 ));
                 proto::ShardState {
                     number: u32::from(shard.number),
-                    worker: shard.worker,
+                    worker,
                     epoch: shard.record.epoch.0,
                     report: Some(report),
                 }

@@ -156,6 +156,17 @@ impl<'a> Facts<'a> {
         workers
     }
 
+    /// Whether a worker has served before.
+    fn was_there(&self, name: &str) -> bool {
+        let before = self.situation.before;
+        let listed = before.map_or(&[][..], |status| &status.workers);
+        let all = before.and_then(|status| status.worker.as_ref());
+        let many = all.is_some_and(|all| all.replicas > count(WORKERS_LISTED));
+        let known = listed.iter().find(|one| one.name == name);
+        // Of many those that serve are not listed.
+        known.map_or(many, |one| one.state != "Joining")
+    }
+
     /// Whether a worker with a place is still marked to go, or may be.
     fn is_marked(&self, name: &str) -> bool {
         let before = self.situation.before;
@@ -194,8 +205,9 @@ impl<'a> Facts<'a> {
             (Some(_), _) => "Draining",
             (None, _) if self.is_marked(name) => "Draining",
             (None, Some(pod)) if pod.ready => "Serving",
-            (None, Some(_)) => "Joining",
-            (None, None) => "Missing",
+            (None, Some(_)) if self.was_there(name) => "Away",
+            (None, None) if self.was_there(name) => "Missing",
+            (None, Some(_) | None) => "Joining",
         };
         let state_of = self.situation.masters.as_ref().ok();
         let shards = state_of.map(|state| {
@@ -322,21 +334,9 @@ impl<'a> Facts<'a> {
 
     /// A worker is on its way that never served.
     fn is_scaling_out(&self) -> bool {
-        let before = self
-            .situation
-            .before
-            .map_or(&[][..], |status| &status.workers);
-        let served = |name: &str| {
-            let known = before.iter().find(|one| one.name == name);
-            known.is_some_and(|one| !matches!(&*one.state, "Joining" | "Missing"))
-        };
-        let new = |worker: &WorkerStatus| {
-            matches!(&*worker.state, "Joining" | "Missing") && !served(&worker.name)
-        };
-        let lost = |worker: &WorkerStatus| worker.shards.unwrap_or(0) > 0;
         self.workers()
             .iter()
-            .any(|worker| new(worker) && !lost(worker))
+            .any(|worker| worker.state == "Joining")
     }
 }
 

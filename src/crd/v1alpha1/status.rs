@@ -178,7 +178,8 @@ pub struct WorkerStatus {
     /// Its number.
     pub ordinal: i32,
 
-    /// Joining, Serving, Draining, Drained, Missing or Removing.
+    /// Joining, Serving, Away (its pod is not ready), Missing (it has none), Draining, Drained or
+    /// Removing.
     pub state: String,
 
     /// The node it runs on.
