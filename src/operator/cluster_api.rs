@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::names::{ACCESSORY, CLUSTER, CLUSTER_UID, MANAGER, REVISION_ROLE, ROLE, Subject};
+use crate::crd::v1alpha1::VectorCluster;
 
 /// How long one request to the API server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -57,6 +58,13 @@ impl ClusterApi {
         let patch = Patch::Apply(object);
         within(api.patch(text("/metadata/name"), &parameters, &patch)).await?;
         Ok(())
+    }
+
+    /// The cluster itself as the server holds it now; none when it is gone, or another has its name.
+    pub(super) async fn cluster(&self) -> Result<Option<VectorCluster>, Error> {
+        let api = self.namespaced::<VectorCluster>();
+        let found = within(api.get_opt(&self.subject.name)).await?;
+        Ok(found.filter(|found| found.uid().as_deref() == Some(&*self.subject.uid)))
     }
 
     /// The pods of the cluster, read from the quorum.

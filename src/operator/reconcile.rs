@@ -6,7 +6,6 @@
 //! (`status`, `events`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
@@ -81,12 +80,18 @@ struct Done<'a> {
 
 /// Carries a manifest out as far as that goes now; whether all is as it should be.
 ///
+/// What a watch told of the cluster may be old, and an old manifest would have workers deleted that a newer
+/// one asks for: it is read again first.
+///
 /// # Errors
 /// When not even the objects of the cluster could be looked at, or the status not be written.
-pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Result<bool, Error> {
+pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<bool, Error> {
     let api = ClusterApi {
         client: context.client.clone(),
-        subject: subject(cluster)?,
+        subject: subject(told)?,
+    };
+    let Some(cluster) = &api.cluster().await? else {
+        return Ok(true);
     };
     let not_built = unbuilt::fields(&cluster.spec);
     let ending = if cluster.metadata.deletion_timestamp.is_some() {
