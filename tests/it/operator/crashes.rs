@@ -28,21 +28,26 @@ async fn killed_after(scenario: &Scenario, from: &Snapshot, number: usize) -> (O
     let held = scene.double.until("a write is held", LIMIT * 10, |state| {
         state.held.then_some(())
     });
-    let mut second = None;
+    let mut is_over = false;
     tokio::select! {
-        () = &mut play => {},
-        () = held => {
-            first.kill();
-            scene.double.with(|state| {
-                state.held = false;
-                state.faults.hold_write = None;
-            });
-            second = Some(scene.operator("second").await);
-            play.await;
-        },
+        () = &mut play => is_over = true,
+        () = held => {},
+    }
+    let killed = scene.double.with(|state| state.held);
+    let mut operators = vec![first];
+    if killed {
+        operators.remove(0).kill();
+        scene.double.with(|state| {
+            state.held = false;
+            state.faults.hold_write = None;
+        });
+        operators.push(scene.operator("second").await);
+    }
+    if !is_over {
+        play.await;
     }
     let outcome = scene.double.with(|state| Outcome::of(state, scenario));
-    (outcome, second.is_some())
+    (outcome, killed)
 }
 
 /// Plays a scenario, killed after every so many of its writes; how many runs were killed, and what is

@@ -226,11 +226,13 @@ impl Scene {
 
 /// How often an operator has looked at the cluster.
 pub(crate) fn rounds(state: &State) -> usize {
-    let last = format!("/statefulsets/{CLUSTER}-etcd");
-    let asked = state.journal.asked.iter();
-    asked
-        .filter(|asked| asked.method == http::Method::GET && asked.path.ends_with(&last))
-        .count()
+    rounds_of(state, NAMESPACE, CLUSTER)
+}
+
+/// The same of any cluster: the set of its etcd is the last that a round looks at before it acts.
+pub(crate) fn rounds_of(state: &State, namespace: &str, cluster: &str) -> usize {
+    let last = format!("/apis/apps/v1/namespaces/{namespace}/statefulsets/{cluster}-etcd");
+    state.journal.gets.get(&last).copied().unwrap_or(0)
 }
 
 fn is_done(cluster: &Value) -> bool {

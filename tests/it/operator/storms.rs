@@ -8,9 +8,10 @@ use serde_json::json;
 use super::double::journal::{Judge, Verdict};
 use super::outcome::Outcome;
 use super::process::OperatorProcess;
-use super::scenarios::{Scenario, all, named};
+use super::scenarios::{Scenario, Step, named};
 use super::scene::{CLUSTER, LIMIT, Scene, key, manifest, server_with};
 use crate::support::skip::long;
+use crate::support::wait_for::wait_for;
 
 /// Requests that the storm lasts.
 const STORM: usize = 400;
@@ -64,9 +65,9 @@ async fn long_a_storm_of_errors_changes_no_end() {
         return;
     }
     let mut faults = Vec::new();
-    for scenario in &all() {
-        faults.extend(in_a_storm(scenario).await);
-        eprintln!("{}: {} faults so far", scenario.name, faults.len());
+    for name in ["create", "workers-in", "update", "sleep-and-wake"] {
+        faults.extend(in_a_storm(&named(name)).await);
+        eprintln!("{name} in a storm: {} faults so far", faults.len());
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
@@ -93,12 +94,11 @@ async fn long_whose_lease_was_stolen_ends_and_another_goes_on() {
     scene.until_quiet_but_for_leases().await;
     // Its process may still believe for a moment that it leads.
     scene.merge(&lease, &json!({"spec": {"holderIdentity": "thief"}}));
-    let code =
-        crate::support::wait_for::wait_for("it ends", LIMIT, || std::future::ready(one.ended()));
-    assert_ne!(code.await, 0);
+    let code = wait_for("it ends", LIMIT, || std::future::ready(one.ended())).await;
+    assert_ne!(code, 0);
     let before = scene.double.with(|state| state.journal.asked.len());
     for step in &scenario.steps {
-        if let super::scenarios::Step::Change(change) = step {
+        if let Step::Change(change) = step {
             scene.change(change);
         }
     }

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::StreamExt;
+
 use super::double::store::{Change, Snapshot};
 use super::outcome::Outcome;
 use super::scenarios::{Scenario, Step, all, named};
@@ -17,6 +19,8 @@ use crate::support::skip::long;
 
 /// Looks that an operator takes at what it believes to be so, before it is told.
 const LOOKS: usize = 1;
+/// Scenarios at the same time.
+const AT_ONCE: usize = 4;
 
 /// After a scenario a new operator is told by its watches that the last step was never asked for.
 async fn restarted_with_an_old_state(scenario: &Scenario) -> Vec<String> {
@@ -120,23 +124,18 @@ async fn long_old_states_and_events_that_are_not_told_change_no_end() {
     if !long() {
         return;
     }
-    let mut faults = Vec::new();
     let scenarios = all();
-    for scenario in &scenarios {
-        for found in [
-            restarted_with_an_old_state(scenario).await,
-            with_few_events(scenario, 2).await,
-            with_few_events(scenario, 5).await,
-            with_watches_that_expire(scenario).await,
-        ] {
-            faults.extend(found);
-        }
-        eprintln!("{}: {} faults so far", scenario.name, faults.len());
-    }
-    eprintln!(
-        "{} scenarios in four ways, {} faults",
-        scenarios.len(),
-        faults.len()
-    );
+    let played = scenarios.iter().map(|scenario| async move {
+        let mut faults = restarted_with_an_old_state(scenario).await;
+        faults.extend(with_few_events(scenario, 2).await);
+        faults.extend(with_few_events(scenario, 5).await);
+        faults.extend(with_watches_that_expire(scenario).await);
+        eprintln!("{}: {} faults {faults:#?}", scenario.name, faults.len());
+        faults
+    });
+    let played = futures::stream::iter(played).buffer_unordered(AT_ONCE);
+    let faults: Vec<Vec<String>> = played.collect().await;
+    let (count, faults) = (scenarios.len(), faults.concat());
+    eprintln!("{count} scenarios in four ways, {} faults", faults.len());
     assert!(faults.is_empty(), "{faults:#?}");
 }

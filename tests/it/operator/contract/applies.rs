@@ -27,7 +27,7 @@ cases![
     owners_are_known_by_uid,
     the_last_label_goes,
     apply_of_an_old_version_is_a_conflict,
-    apply_of_another_uid_is_a_conflict,
+    apply_of_another_uid_is_invalid,
     apply_needs_a_manager,
     apply_of_the_object_leaves_the_status,
     apply_of_the_status_leaves_the_object,
@@ -396,7 +396,7 @@ async fn apply_of_an_old_version_is_a_conflict(server: &Server) {
     assert_eq!(answer.reason(), (409, "Conflict"));
 }
 
-async fn apply_of_another_uid_is_a_conflict(server: &Server) {
+async fn apply_of_another_uid_is_invalid(server: &Server) {
     apply(
         server,
         "one",
@@ -408,7 +408,7 @@ async fn apply_of_another_uid_is_a_conflict(server: &Server) {
     let mut object = config_map("apply-uid", "c");
     object["metadata"]["uid"] = json!("11111111-2222-4333-8444-555555555555");
     let answer = apply(server, "one", "configmaps/apply-uid", &object).await;
-    assert_eq!(answer.reason(), (409, "Conflict"));
+    assert_eq!(answer.reason(), (422, "Invalid"));
 }
 
 async fn apply_needs_a_manager(server: &Server) {

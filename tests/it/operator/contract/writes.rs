@@ -27,7 +27,7 @@ cases![
     a_merge_patch_sets_and_takes_away,
     a_merge_patch_of_the_same_writes_nothing,
     a_merge_patch_of_an_old_version_is_a_conflict,
-    a_merge_patch_of_another_uid_is_a_conflict,
+    a_merge_patch_of_another_uid_is_invalid,
     a_merge_patch_of_a_missing_one_is_refused,
     a_json_patch_does_its_operations,
     a_json_patch_whose_test_fails_is_refused,
@@ -281,7 +281,7 @@ async fn a_merge_patch_of_an_old_version_is_a_conflict(server: &Server) {
     assert_eq!(answer.reason(), (409, "Conflict"));
 }
 
-async fn a_merge_patch_of_another_uid_is_a_conflict(server: &Server) {
+async fn a_merge_patch_of_another_uid_is_invalid(server: &Server) {
     server
         .create("configmaps", &config_map("merge-uid", "a"))
         .await
@@ -289,14 +289,14 @@ async fn a_merge_patch_of_another_uid_is_a_conflict(server: &Server) {
     let uid = "11111111-2222-4333-8444-555555555555";
     let patch = json!({"metadata": {"uid": uid}, "data": {"value": "c"}});
     let answer = server.merge("configmaps/merge-uid", &patch).await;
-    assert_eq!(answer.reason(), (409, "Conflict"));
+    assert_eq!(answer.reason(), (422, "Invalid"));
     server
         .create("widgets", &widget("merge-uid", &json!({})))
         .await
         .ok();
     let patch = json!({"metadata": {"uid": uid}, "spec": {"size": "c"}});
     let answer = server.merge("widgets/merge-uid", &patch).await;
-    assert_eq!(answer.reason(), (409, "Conflict"));
+    assert_eq!(answer.reason(), (422, "Invalid"));
 }
 
 async fn a_merge_patch_of_a_missing_one_is_refused(server: &Server) {

@@ -1,6 +1,6 @@
 //! Every request that was answered, and what tests have done to requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::Method;
@@ -70,6 +70,8 @@ impl std::fmt::Debug for Faults {
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) asked: Vec<Asked>,
+    /// How often each single object was read, by its path.
+    pub(crate) gets: HashMap<String, usize>,
     /// How many of them changed something.
     pub(crate) written: usize,
     /// What operators made and deleted, by object: how often each.

@@ -197,6 +197,9 @@ impl Door {
             *state.journal.counts.entry(counted).or_default() += 1;
         }
         state.journal.written += usize::from(wrote);
+        if request.method == Method::GET && !place.name.is_empty() {
+            *state.journal.gets.entry(request.path.clone()).or_default() += 1;
+        }
         let written = state.journal.written;
         let held = wrote && state.faults.hold_write.is_some_and(|at| written >= at);
         state.held |= held;

@@ -43,6 +43,10 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// Changes that are kept at most, and that go at once then.
+const LOG_MAX: usize = 20_000;
+const LOG_FORGOTTEN: usize = 10_000;
+
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happened {
@@ -214,6 +218,11 @@ impl Store {
             object: Arc::clone(object),
             before,
         });
+        if self.log.len() > LOG_MAX {
+            let last = self.log.drain(..LOG_FORGOTTEN).next_back();
+            let forgotten = last.map_or(0, |change| change.revision);
+            self.compacted = self.compacted.max(forgotten);
+        }
     }
 
     fn index(&mut self, key: &Key, object: &Value) {

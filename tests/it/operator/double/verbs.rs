@@ -123,7 +123,7 @@ impl Call {
             return Err(Refusal::new(500, "InternalError", why));
         }
         if kind.status {
-            remove(&mut object, "status");
+            take(&mut object, "status");
         }
         let mut config = object.clone();
         if kind.is_built_in() {
@@ -191,29 +191,39 @@ impl Call {
         if self.writer.subresource == "scale" {
             object = patch::unscale(&self.kind, &live, &object)?;
         }
-        self.check_metadata(&live, &object)?;
+        self.check_put_uid(&live, &object)?;
+        self.check_version(&live, &object)?;
         complete(&self.kind, &mut object);
         self.finish(store, &live, object, Way::Merge)
     }
 
-    /// The preconditions that an object carries itself.
-    fn check_metadata(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
-        let (has, wants) = (text(live, "/metadata/uid"), text(object, "/metadata/uid"));
-        if !wants.is_empty() && wants != has {
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, \
-                 AdditionalErrorMsg: Precondition failed: UID in precondition: {wants}, UID in \
-                 object meta: {has}",
-                self.key()
-            );
-            return Err(Refusal::conflict(&self.kind, &self.name, &why));
-        }
+    /// The version that an object carries itself, if it does.
+    fn check_version(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
         let version = "/metadata/resourceVersion";
         let (has, wants) = (text(live, version), text(object, version));
         if !wants.is_empty() && wants != has {
             return Err(Refusal::outdated(&self.kind, &self.name));
         }
         Ok(())
+    }
+
+    /// Whoever puts an object of another UID means another object.
+    fn check_put_uid(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
+        let Some((wants, has)) = other_uid(live, object) else {
+            return Ok(());
+        };
+        let why =
+            format!("Precondition failed: UID in precondition: {wants}, UID in object meta: {has}");
+        Err(Refusal::conflict(&self.kind, &self.name, &why))
+    }
+
+    /// Whoever patches it tries to change what cannot change.
+    fn check_patched_uid(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
+        let Some((wants, _)) = other_uid(live, object) else {
+            return Ok(());
+        };
+        let why = format!("metadata.uid: Invalid value: \"{wants}\": field is immutable");
+        Err(Refusal::invalid(&self.kind, &self.name, &why))
     }
 
     /// `PATCH`.
@@ -241,7 +251,8 @@ impl Call {
             Way::Merge => patch::merged(&target, body),
             Way::Json => patch::json_patched(&self.kind, &self.name, &target, body)?,
             Way::Apply => {
-                self.check_metadata(&live, body)?;
+                self.check_patched_uid(&live, body)?;
+                self.check_version(&live, body)?;
                 let mut config = body.clone();
                 self.narrow(&mut config);
                 if self.kind.is_built_in() {
@@ -254,7 +265,8 @@ impl Call {
             object = patch::unscale(&self.kind, &live, &object)?;
         }
         if way != Way::Apply {
-            self.check_metadata(&live, &object)?;
+            self.check_patched_uid(&live, &object)?;
+            self.check_version(&live, &object)?;
         }
         complete(&self.kind, &mut object);
         Ok((Made::Before, self.finish(store, &live, object, way)?))
@@ -270,7 +282,7 @@ impl Call {
                     config["status"] = status;
                 }
             },
-            _ if self.kind.status => remove(config, "status"),
+            _ if self.kind.status => drop(take(config, "status")),
             _ => {},
         }
     }
@@ -280,7 +292,10 @@ impl Call {
         let kind = &self.kind;
         if kind.status {
             if self.writer.subresource == "status" {
-                let (status, managed) = (take(&mut object, "status"), managed(&object));
+                let (status, managed) = (
+                    take(&mut object, "status"),
+                    object["metadata"]["managedFields"].clone(),
+                );
                 object = live.clone();
                 put(&mut object, "status", status);
                 put(&mut object["metadata"], "managedFields", managed);
@@ -410,6 +425,12 @@ const SET_BY_SERVER: &[&str] = &[
     "selfLink",
 ];
 
+/// The UID that an object names and the one that there is, if they are two.
+fn other_uid<'a>(live: &'a Value, object: &'a Value) -> Option<(&'a str, &'a str)> {
+    let (has, wants) = (text(live, "/metadata/uid"), text(object, "/metadata/uid"));
+    (!wants.is_empty() && wants != has).then_some((wants, has))
+}
+
 /// Nothing holds a deleted object any more.
 fn is_over(object: &Value) -> bool {
     let metadata = &object["metadata"];
@@ -464,23 +485,15 @@ pub(crate) fn fields<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<Strin
     object[name].as_object_mut().unwrap()
 }
 
-fn managed(object: &Value) -> Value {
-    object["metadata"]["managedFields"].clone()
-}
-
 fn take(object: &mut Value, name: &str) -> Value {
     let taken = object.as_object_mut().and_then(|all| all.remove(name));
     taken.unwrap_or_default()
 }
 
-fn remove(object: &mut Value, name: &str) {
-    take(object, name);
-}
-
 /// Sets a field; null takes it away.
 pub(crate) fn put(object: &mut Value, name: &str, value: Value) {
     if value.is_null() {
-        remove(object, name);
+        take(object, name);
     } else {
         object[name] = value;
     }
