@@ -60,13 +60,11 @@ impl ClusterApi {
         Ok(())
     }
 
-    /// The VectorCluster itself, as the quorum has it.
+    /// The cluster itself as the server holds it now; none when it is gone, or another has its name.
     pub(super) async fn cluster(&self) -> Result<Option<VectorCluster>, Error> {
-        within(
-            self.namespaced::<VectorCluster>()
-                .get_opt(&self.subject.name),
-        )
-        .await
+        let api = self.namespaced::<VectorCluster>();
+        let found = within(api.get_opt(&self.subject.name)).await?;
+        Ok(found.filter(|found| found.uid().as_deref() == Some(&*self.subject.uid)))
     }
 
     /// The pods of the cluster, read from the quorum.

@@ -119,12 +119,18 @@ struct Done<'a> {
 
 /// Carries a manifest out as far as that goes now; what that came to.
 ///
+/// What a watch told of the cluster may be old, and an old manifest would have workers deleted that a newer
+/// one asks for: it is read again first.
+///
 /// # Errors
 /// When not even the objects of the cluster could be looked at, or the status not be written.
-pub(super) async fn round(cluster: &Arc<VectorCluster>, context: &Context) -> Result<Ended, Error> {
+pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<Ended, Error> {
     let api = ClusterApi {
         client: context.client.clone(),
-        subject: subject(cluster)?,
+        subject: subject(told)?,
+    };
+    let Some(cluster) = &api.cluster().await? else {
+        return Ok(Ended::AtRest);
     };
     let not_built = unbuilt::fields(&cluster.spec);
     let ending = if cluster.metadata.deletion_timestamp.is_some() {

@@ -12,6 +12,7 @@
 mod api;
 mod coordination;
 mod index;
+mod operator;
 mod processes;
 mod security;
 mod support;

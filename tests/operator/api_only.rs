@@ -6,5 +6,6 @@ pub(crate) mod cases;
 pub(crate) mod cluster;
 pub(crate) mod collection;
 pub(crate) mod columns;
+pub(crate) mod contract;
 pub(crate) mod definitions;
 pub(crate) mod others;

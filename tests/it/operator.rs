@@ -1,0 +1,14 @@
+//! The operator's real process on a double of Kubernetes: what crashes, old states and numbers do to it.
+
+mod canonical;
+mod contract;
+mod crashes;
+mod creation;
+pub(crate) mod double;
+mod outcome;
+mod process;
+mod rest;
+mod scenarios;
+mod scene;
+mod storms;
+mod unseen;
