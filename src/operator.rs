@@ -49,7 +49,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::Recorder;
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, Config as Connections};
 
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorCluster;
@@ -75,6 +75,9 @@ const REPORTER: &str = "vectorsphere-operator";
 const CONCURRENCY: u16 = 4;
 /// Changes that come together are one round.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+/// How long a connection to the API server may be silent while an answer is waited for. A watch is told
+/// something every minute, if only how far it is; a list that starts one has no other deadline.
+const SILENCE: Duration = Duration::from_secs(120);
 /// When a cluster is looked at again that is not as it should be.
 const SOON: Duration = Duration::from_secs(2);
 /// The longest that one is left alone which waits for something.
@@ -117,7 +120,7 @@ impl std::fmt::Debug for Parts {
 /// # Errors
 /// When there is no API server to ask, or the Lease is lost.
 pub async fn run(parts: Parts) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = client().await?;
     let (tasks, instruments) = (parts.tasks.clone(), parts.instruments.clone());
     if !definitions::wait(&client, &instruments, &tasks).await {
         return Ok(());
@@ -130,6 +133,17 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
     let leadership = Leadership::new(client.clone(), candidacy, instruments);
     let work = |working| controllers(client, parts, working);
     leadership.while_held(&tasks, work).await
+}
+
+/// Who asks the API server that the environment names.
+async fn client() -> Result<Client, Error> {
+    let mut connections = Connections::infer()
+        .await
+        .map_err(kube::Error::InferConfig)?;
+    connections.read_timeout = Some(SILENCE);
+    // What a connection was idle before it is used again does not count.
+    connections.reset_reader_on_write = true;
+    Ok(Client::try_from(connections)?)
 }
 
 /// The controllers, until the tasks stop: those of one namespace after the other, or of all at once.

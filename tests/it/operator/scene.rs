@@ -153,13 +153,18 @@ impl Scene {
 
     /// Waits until the cluster is as its manifest says, as its own status tells.
     pub(crate) async fn until_done(&self) {
+        self.until_done_within(LIMIT).await;
+    }
+
+    /// The same with another limit.
+    pub(crate) async fn until_done_within(&self, limit: Duration) {
         let done = self
             .double
-            .until("the cluster is done", LIMIT * 2, |state| {
+            .until("the cluster is done", limit * 2, |state| {
                 let cluster = state.store.get(&cluster_key(CLUSTER))?;
                 is_done(&cluster).then_some(())
             });
-        if tokio::time::timeout(LIMIT, done).await.is_err() {
+        if tokio::time::timeout(limit, done).await.is_err() {
             let cluster = self.cluster();
             let status = cluster.map(|cluster| cluster["status"].clone());
             panic!("it is not done: {status:#?}\n{}", self.log());

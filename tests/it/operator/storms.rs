@@ -15,7 +15,8 @@ use crate::support::wait_for::wait_for;
 
 /// Requests that the storm lasts.
 const STORM: usize = 400;
-/// Requests that are never answered: each costs the operator its patience of 15 s.
+/// Requests that are never answered, as far as the operator is not starting a watch with them: each costs
+/// it its patience of 15 s.
 const SILENT: [usize; 2] = [37, 211];
 
 /// Refuses every third request, loses some answers, and leaves a few without one.
@@ -26,7 +27,7 @@ fn storm() -> Judge {
         if asked > STORM || request.is_set("watch") {
             return Verdict::Pass;
         }
-        if SILENT.contains(&asked) {
+        if SILENT.contains(&asked) && request.parameter("limit").is_empty() {
             return if request.method == Method::GET {
                 Verdict::Swallow
             } else {
@@ -70,6 +71,28 @@ async fn long_a_storm_of_errors_changes_no_end() {
         eprintln!("{name} in a storm: {} faults so far", faults.len());
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_a_list_that_is_never_answered_is_asked_again() {
+    if !long() {
+        return;
+    }
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &json!({}))]));
+    let mut swallowed = false;
+    let judge: Judge = Box::new(move |_door, request| {
+        let starts = request.path.ends_with("/vectorclusters");
+        let first = starts && !swallowed;
+        swallowed |= starts;
+        if first {
+            Verdict::Swallow
+        } else {
+            Verdict::Pass
+        }
+    });
+    scene.double.with(|state| state.faults.judge = Some(judge));
+    let _operator = scene.operator("first").await;
+    scene.until_done_within(LIMIT * 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,9 @@ const AT_ONCE: usize = 4;
 
 /// After a scenario a new operator is told by its watches that the last step was never asked for.
 async fn restarted_with_an_old_state(scenario: &Scenario) -> Vec<String> {
+    if scenario.steps.is_empty() {
+        return Vec::new();
+    }
     let from = scenario.begin().await;
     let scene = Scene::of(&from);
     let first = scene.operator("first").await;
@@ -61,13 +64,13 @@ fn named_faults(scenario: &Scenario, faults: Vec<String>) -> Vec<String> {
     faults.map(|fault| format!("{name}: {fault}")).collect()
 }
 
-/// Of every so many events one is told. What changes the spec is: it is told again by nothing.
+/// Of every so many events one is told. What people change of the cluster always is: nothing tells it again.
 fn rarely(every: usize) -> impl Fn(&Change) -> bool + Send + Sync {
     let count = AtomicUsize::new(0);
     move |change| {
-        let spec = |object: &serde_json::Value| object["spec"].clone();
-        let before = change.before.as_deref().map(spec);
-        let asked = change.key == cluster_key(CLUSTER) && before != Some(spec(&change.object));
+        let status = |object: &serde_json::Value| object["status"].clone();
+        let before = change.before.as_deref().map(status);
+        let asked = change.key == cluster_key(CLUSTER) && before == Some(status(&change.object));
         asked || count.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
     }
 }

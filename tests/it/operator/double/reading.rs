@@ -21,6 +21,9 @@ use super::store::{self, Change, Happened, Key, Snapshot, Store, text};
 /// How long a watch lasts that does not say.
 const WATCH_SECONDS: u64 = 290;
 
+/// When a watch that has nothing to tell says how far it is.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// An answer to a list.
 pub(crate) fn list(
     store: &Store,
@@ -226,6 +229,9 @@ impl Watching {
             }
             let ended = tokio::select! {
                 _ = changed.changed() => false,
+                () = tokio::time::sleep(BOOKMARK_INTERVAL), if self.bookmarks => {
+                    return Some(self.bookmark(false));
+                },
                 () = self.ends.as_mut() => true,
             };
             if ended {
