@@ -1,12 +1,13 @@
 //! Clusters in every state that the status knows.
 
+mod trouble;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus, WorkerStatus};
-use crate::operator::error::VOLUME_LOST;
 use crate::operator::etcd::Work;
 use crate::operator::names::Subject;
 use crate::operator::observe::{ClaimSeen, PodSeen, Seen};
@@ -397,139 +398,14 @@ fn of_leaving() -> Vec<(&'static str, World)> {
     ]
 }
 
-/// What fails.
-fn of_trouble() -> Vec<(&'static str, World)> {
-    let made = |change: fn(&mut World)| World::changed(change);
-    let broken = |trouble: &'static str| {
-        World::changed(|world| {
-            let gateway = world.of(Role::Gateway);
-            gateway.ready = false;
-            gateway.trouble = Some(trouble.to_owned());
-        })
-    };
-    vec![
-        ("crashing", broken("CrashLoopBackOff")),
-        ("unschedulable", broken("it is on no node: no room")),
-        (
-            "not ending",
-            made(|world| {
-                let worker = world.of(Role::Worker);
-                (worker.ready, worker.leaving) = (false, true);
-                worker.trouble = Some("it was told to end, and node1 has not ended it".to_owned());
-            }),
-        ),
-        (
-            "not ready",
-            made(|world| world.of(Role::Master).ready = false),
-        ),
-        (
-            "worker lost",
-            made(|world| {
-                world.seen.pods.retain(|pod| pod.role != Role::Worker);
-            }),
-        ),
-        (
-            "etcd down",
-            made(|world| world.of(Role::Etcd).ready = false),
-        ),
-    ]
-}
-
-/// What fails beside pods.
-fn of_other_trouble() -> Vec<(&'static str, World)> {
-    let made = |change: fn(&mut World)| World::changed(change);
-    vec![
-        (
-            "external away",
-            made(|world| {
-                world.spec.etcd.managed = None;
-                world.seen.pods.retain(|pod| pod.role != Role::Etcd);
-                world.masters = Err("a master is silent".to_owned());
-            }),
-        ),
-        (
-            "external",
-            made(|world| {
-                world.spec.etcd.managed = None;
-                world.seen.pods.retain(|pod| pod.role != Role::Etcd);
-            }),
-        ),
-        (
-            "masters away",
-            made(|world| world.masters = Err("a master is silent".to_owned())),
-        ),
-        (
-            "no leader",
-            made(|world| world.masters.as_mut().unwrap().leader.clear()),
-        ),
-        (
-            "another leader",
-            made(|world| {
-                "demo-master-1".clone_into(&mut world.masters.as_mut().unwrap().leader);
-            }),
-        ),
-        ("shard lost", made(|world| world.fail_shards(1))),
-    ]
-}
-
-/// Steps that fail, and a cluster that is deleted.
-fn of_failed_steps() -> Vec<(&'static str, World)> {
-    let made = |change: fn(&mut World)| World::changed(change);
-    vec![
-        (
-            "cannot grow",
-            made(|world| {
-                world.spec.worker.storage.size = "20Gi".to_owned();
-                let why = "volumes: the class cannot expand".to_owned();
-                world.errors.push(("operator.kubernetes".to_owned(), why));
-            }),
-        ),
-        (
-            "volume lost",
-            made(|world| {
-                let why = "workers: the volume of demo-worker-0 is gone".to_owned();
-                world.errors.push((VOLUME_LOST.to_owned(), why));
-            }),
-        ),
-        (
-            "certificate ended",
-            made(|world| {
-                world.certificates[0].1 = "2020-01-01T00:00:00Z".to_owned();
-            }),
-        ),
-        (
-            "certificate not issued",
-            made(|world| {
-                let why = "certificates: no key".to_owned();
-                world.errors.push(("operator.certificate".to_owned(), why));
-            }),
-        ),
-        (
-            "protected",
-            made(|world| world.ending = Some(("Protected", "it is".to_owned()))),
-        ),
-        (
-            "no backup",
-            made(|world| world.ending = Some(("BackupFailed", "none".to_owned()))),
-        ),
-        (
-            "ending",
-            made(|world| {
-                world.ending = Some(("VolumeInUse", "4 pods have not ended".to_owned()));
-                world.acted = false;
-            }),
-        ),
-    ]
-}
-
 /// All of them, by name.
 pub(super) fn all() -> Vec<(&'static str, World)> {
     let mut all = of_a_persons_wish();
     all.extend(of_other_wishes());
     all.extend(of_growth());
     all.extend(of_leaving());
-    all.extend(of_trouble());
-    all.extend(of_other_trouble());
-    all.extend(of_failed_steps());
+    all.extend(trouble::of_trouble());
+    all.extend(trouble::of_other_trouble());
+    all.extend(trouble::of_failed_steps());
     all
 }
