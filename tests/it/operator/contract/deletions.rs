@@ -283,11 +283,15 @@ async fn an_owner_waits_for_its_dependents(server: &Server) {
 }
 
 fn pod(name: &str, node: &Value) -> Value {
+    // No scheduler finds one for a pod that is to have none.
+    let selector = node
+        .is_null()
+        .then(|| json!({"vectorsphere.test/nowhere": "true"}));
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": {
             "containers": [{"name": "one", "image": "images.test/none:1"}], "nodeName": node,
-            "terminationGracePeriodSeconds": 7,
+            "nodeSelector": selector, "terminationGracePeriodSeconds": 7,
         },
     })
 }
