@@ -3,8 +3,9 @@
 //! Connections are counted, and wait in the backlog when there are too many. The first bytes, each
 //! head, a TLS handshake and the taking of an answer have deadlines; a connection that misses one is
 //! closed. (The body of a request has its deadline where it is read.) When the tasks are told to
-//! stop, nothing is accepted any more, open requests are finished within a bound, and connections
-//! that are idle are closed.
+//! stop, nothing is accepted any more, and open requests are finished within a bound. Answers then say
+//! that the connection closes, so that its peer sends no other request on it; only a connection that
+//! has none for a while is closed without a word, for a request may be on its way.
 
 mod bounded;
 
@@ -15,6 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -35,6 +41,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a peer may leave an answer untaken.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection without a request is kept when everything stops.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -70,6 +79,7 @@ pub fn serve(
 async fn accept(listener: TcpListener, router: Router, tls: tls::Handle, tasks: Tasks) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let builder = builder(&tasks);
+    let router = router.layer(from_fn_with_state(tasks.clone(), say_goodbye));
     let stopping = tasks.stopping();
     let mut stopping = pin!(stopping);
     loop {
@@ -135,21 +145,35 @@ impl Door {
         let mut talking = pin!(self.builder.serve_connection(stream, service));
         let ended = tokio::select! {
             ended = talking.as_mut() => ended,
-            () = stopping => {
-                talking.as_mut().graceful_shutdown();
-                match timeout(DRAIN_TIMEOUT, talking).await {
-                    Ok(ended) => ended,
-                    Err(_elapsed) => {
-                        tracing::warn!("a connection was not done in time and is cut");
-                        return;
-                    },
-                }
+            () = stopping => match timeout(LINGER, talking.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_lingered) => {
+                    talking.as_mut().graceful_shutdown();
+                    match timeout(DRAIN_TIMEOUT, talking).await {
+                        Ok(ended) => ended,
+                        Err(_elapsed) => {
+                            tracing::warn!("a connection was not done in time and is cut");
+                            return;
+                        },
+                    }
+                },
             },
         };
         if let Err(error) = ended {
             tracing::debug!(error, "connection ended");
         }
     }
+}
+
+/// Has the peer of an HTTP/1 connection send nothing more on it when everything stops.
+async fn say_goodbye(State(tasks): State<Tasks>, request: Request, next: Next) -> Response {
+    let is_first = request.version() < Version::HTTP_2;
+    let mut response = next.run(request).await;
+    if is_first && tasks.is_stopping() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }
 
 fn builder(tasks: &Tasks) -> auto::Builder<Spawn> {

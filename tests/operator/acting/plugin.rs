@@ -120,9 +120,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // As a person does with Ctrl-C, so that what it started ends too.
+        // As a person ends it, so that what it started ends too; Ctrl-C is ignored by what runs in the background.
         let pid = self.child.id().to_string();
-        drop(Command::new("kill").args(["-INT", &pid]).status());
+        drop(Command::new("kill").args(["-TERM", &pid]).status());
         drop(self.child.wait());
     }
 }
