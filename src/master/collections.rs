@@ -65,8 +65,8 @@ pub(super) enum Error {
     #[error("more than {CHANGES_WAITING_MAX} changes wait; this one was not taken")]
     Busy,
     #[error(
-        "{0} deleted collections are still remembered; none is made until all workers have said that \
-         they keep nothing of the old ones, which is asked every hour"
+        "{0} deleted collections are still remembered, each for a day and until every worker has said that \
+         it keeps nothing of it, which is asked every hour; no other is made until they are fewer"
     )]
     Tombstones(usize),
     #[error("read or write etcd")]

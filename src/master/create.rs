@@ -151,7 +151,8 @@ impl Collections {
                 "a cluster has at most {COLLECTIONS_MAX} collections"
             )));
         }
-        let asked = usize::from(new.shards.or(self.shards).unwrap_or(1));
+        let said = new.shards.or(self.shards).map(usize::from);
+        let asked = said.unwrap_or_else(|| self.maps.workers.view().len().max(1));
         let there = self.maps.shards.view().len();
         if there.saturating_add(asked) > SHARDS_TOTAL_MAX {
             return Err(Error::Invalid(format!(

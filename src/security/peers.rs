@@ -158,13 +158,17 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Greets who has connected. The caller gives it a deadline.
+    /// Greets who has connected, and waits for its first word. The caller gives it a deadline.
     ///
     /// # Errors
     /// When the other side shows no certificate that is good for one of the roles.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let Some(config) = self.credentials.server() else {
+            // Who says nothing holds no place among those that are served.
+            if stream.peek(&mut [0]).await? == 0 {
+                return Err(refused("it ended before it said anything"));
+            }
             return Ok(Connection::Plain(stream));
         };
         let stream = TlsAcceptor::from(config).accept(stream).await?;
