@@ -115,7 +115,10 @@ fn long_a_node_that_is_lost_for_good_is_told_by_its_shards_and_the_rest_serves()
         .call(&["delete", "node", &node], "")
         .accepted("delete the node");
     let placeless = minimal.until("its pod finds no place", |cluster| {
-        Living::message(cluster, "Degraded").contains(&format!("{worker}: it is on no node"))
+        let workers = cluster["status"]["workers"].as_array().unwrap();
+        let of_it = workers.iter().find(|one| one["name"] == worker.as_str());
+        let message = of_it.and_then(|one| one["message"].as_str());
+        message.is_some_and(|message| message.starts_with("it is on no node"))
     });
     for collection in collections.into_iter().filter(|one| !lost.contains(one)) {
         assert_eq!(minimal.application(&["read", collection]), found);
