@@ -83,6 +83,15 @@ impl ClusterApi {
     /// Makes a volume's claim, unless one of this name belongs to another cluster: data is never taken
     /// over without a word.
     pub(super) async fn make_claim(&self, name: &str, claim: &Value) -> Result<(), Error> {
+        self.is_ours(name).await?;
+        self.apply(claim).await
+    }
+
+    /// Whether a volume's claim of this name is this cluster's, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`].
+    pub(super) async fn is_ours(&self, name: &str) -> Result<(), Error> {
         let there = within(self.namespaced::<PersistentVolumeClaim>().get_opt(name)).await?;
         let of = there.map(|claim| claim.labels().get(CLUSTER_UID).cloned().unwrap_or_default());
         match of {
@@ -90,7 +99,7 @@ impl ClusterApi {
                 claim: name.to_owned(),
                 uid,
             }),
-            Some(_) | None => self.apply(claim).await,
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -193,11 +202,6 @@ impl ClusterApi {
             },
             found => Ok(found),
         }
-    }
-
-    /// The claim of this name whoever has made it.
-    pub(super) async fn claim(&self, name: &str) -> Result<Option<PersistentVolumeClaim>, Error> {
-        within(self.namespaced::<PersistentVolumeClaim>().get_opt(name)).await
     }
 
     /// The claims of another cluster of this name.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -18,9 +18,9 @@ use super::Error;
 use super::act::Act;
 use super::cluster_api::Fate;
 use super::credentials::Maker;
-use super::members::{Scene, Step, read_volumes, write_volumes};
-use super::names::{ADOPT, CLUSTER_UID, VOLUMES, claim_of};
-use super::render::{ETCD_PORT, StartValues};
+use super::members::{Scene, Step, emptied, read_volumes, write_volumes};
+use super::names::{ADOPT, VOLUMES, claim_of};
+use super::render::{self, ETCD_PORT, StartValues};
 use crate::coordination::{self, ClusterMember, Etcd};
 use crate::crd::v1alpha1::{ManagedEtcd, Power};
 use crate::fault::chain;
@@ -69,7 +69,9 @@ impl Act<'_> {
         match &self.seen().etcd {
             None => {
                 for member in 0..runs {
-                    self.is_ours(&claim_of(&format!("{name}-{member}"))).await?;
+                    self.api
+                        .is_ours(&claim_of(&format!("{name}-{member}")))
+                        .await?;
                 }
             },
             // What its volumes are made from cannot change: it is made anew around its pods.
@@ -87,19 +89,6 @@ impl Act<'_> {
         Ok(work)
     }
 
-    /// Data is never taken over without a word.
-    async fn is_ours(&self, claim: &str) -> Result<(), Error> {
-        let there = self.api.claim(claim).await?;
-        let uid = there.map(|claim| claim.labels().get(CLUSTER_UID).cloned().unwrap_or_default());
-        match uid {
-            Some(uid) if uid != self.api.subject.uid => Err(Error::Foreign {
-                claim: claim.to_owned(),
-                uid,
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Asks etcd for its members, and goes one step.
     async fn membership(&self, managed: &ManagedEtcd) -> Result<Membership, Error> {
         let set = self.render.subject.of(Role::Etcd);
@@ -115,18 +104,19 @@ impl Act<'_> {
         let annotated = kept.as_ref().and_then(|one| one.annotations().get(VOLUMES));
         let known = read_volumes(annotated.map_or("", String::as_str));
         let claims = self.member_claims();
-        let listed = match self.connected().await {
+        let asked = match self.connected().await {
             Ok(etcd) if self.situation.spec.power == Power::Running && !ready.is_empty() => {
-                etcd.members().await.map(|listed| (etcd, listed))
+                let listed = etcd.members().await.map_err(|error| chain(&error));
+                listed.map(|listed| (etcd, listed)).map_err(Some)
             },
-            Ok(_) => return Ok(self.unanswered(kept.is_some(), wanted, None)),
-            Err(error) => return Ok(self.unanswered(kept.is_some(), wanted, Some(chain(&error)))),
+            Ok(_) => Err(None),
+            Err(error) => Err(Some(chain(&error))),
         };
-        let (etcd, listed) = match listed {
+        let (etcd, listed) = match asked {
             Ok(answered) => answered,
-            Err(error) => {
-                let why = Some(chain(&error));
-                return Ok(self.unanswered(kept.is_some(), wanted, why));
+            Err(why) => {
+                let emptied = emptied(&ready, &claims, &known);
+                return Ok(self.unanswered(kept.as_ref(), wanted, (why, &emptied)));
             },
         };
         let scene = Scene {
@@ -143,13 +133,18 @@ impl Act<'_> {
 
     /// Nothing is known of the members. Those of a cluster that never was are told to make it; of one
     /// that has volumes, or was ready once, nobody is.
-    fn unanswered(&self, is_kept: bool, wanted: u32, why: Option<String>) -> Membership {
+    fn unanswered(
+        &self,
+        kept: Option<&ConfigMap>,
+        wanted: u32,
+        (why, emptied): (Option<String>, &[u32]),
+    ) -> Membership {
         let situation = self.situation;
         let runs = situation.members;
         let revision = situation.before.and_then(|status| status.revision.as_ref());
         let was_made = revision.is_some_and(|revision| !revision.current.is_empty());
         let adopts = situation.annotations.contains_key(ADOPT);
-        let is_new = !is_kept && !was_made && !adopts && self.member_claims().is_empty();
+        let is_new = !was_made && !adopts && self.member_claims().is_empty();
         let start = StartValues {
             ordinals: if is_new {
                 (0..runs).collect()
@@ -159,20 +154,30 @@ impl Act<'_> {
             is_new,
             volumes: String::new(),
         };
+        // What it is made with stays until it was made: nobody makes another afterwards.
+        let is_due = kept.is_none_or(|kept| was_made && render::makes_etcd(kept));
         let ready = situation.seen.ready(Role::Etcd);
-        let message = match why {
-            Some(why) if ready > runs / 2 => Some(format!("etcd does not answer: {why}")),
-            _ if wanted > runs => Some(format!("when etcd answers it gets {wanted} members")),
-            _ => None,
+        let message = match (emptied.first(), why) {
+            (Some(ordinal), _) => {
+                let set = self.render.subject.of(Role::Etcd);
+                Some(format!(
+                    "{set}-{ordinal} has another volume than it had, and etcd does not answer"
+                ))
+            },
+            (None, Some(why)) if ready > runs / 2 => Some(format!("etcd does not answer: {why}")),
+            (None, _) if wanted > runs => {
+                Some(format!("when etcd answers it gets {wanted} members"))
+            },
+            (None, _) => None,
         };
         Membership {
-            start: (!is_kept).then_some(start),
+            start: is_due.then_some(start),
             runs,
             work: message.map(|message| Work {
                 message,
                 waits: true,
                 voting: 0,
-                wanted,
+                wanted: wanted.max(runs),
             }),
         }
     }
@@ -236,7 +241,7 @@ impl Act<'_> {
             Step::Rest => return Ok(None),
             Step::Wait(why) => why.clone(),
             Step::Add(ordinal) => {
-                self.is_ours(&claim_of(&name(ordinal))).await?;
+                self.api.is_ours(&claim_of(&name(ordinal))).await?;
                 etcd.add_learner(&self.render.etcd_peer(*ordinal)).await?;
                 self.start_again(*ordinal).await?;
                 format!("{} is added and catches up", name(ordinal))

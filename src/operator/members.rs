@@ -130,11 +130,7 @@ impl Scene<'_> {
     }
 
     fn has_lost_its_volume(&self, member: &Listed) -> bool {
-        let (has, had) = (
-            self.claims.get(&member.ordinal),
-            self.known.get(&member.ordinal),
-        );
-        has.zip(had).is_some_and(|(has, had)| has != had) && !self.ready.contains(&member.ordinal)
+        emptied(self.ready, self.claims, self.known).contains(&member.ordinal)
     }
 
     fn name(&self, ordinal: u32) -> String {
@@ -162,6 +158,19 @@ impl Scene<'_> {
         let pod = host.split(['.', ':']).next()?;
         pod.strip_prefix(self.set)?.strip_prefix('-')?.parse().ok()
     }
+}
+
+/// The members, by number, that are not ready and have another volume than they had.
+pub(super) fn emptied(
+    ready: &[u32],
+    claims: &BTreeMap<u32, String>,
+    known: &BTreeMap<u32, String>,
+) -> Vec<u32> {
+    let is_other = |(ordinal, had): (&u32, &String)| {
+        let other = claims.get(ordinal).is_some_and(|has| has != had);
+        (other && !ready.contains(ordinal)).then_some(*ordinal)
+    };
+    known.iter().filter_map(is_other).collect()
 }
 
 /// Volumes by number, as an annotation has them: `0=UID,1=UID`.
@@ -354,6 +363,16 @@ mod tests {
         world.listed.push(foreign);
         assert!(matches!(world.scene().step(), Step::Wait(_)));
         assert_eq!(world.scene().volumes(), world.known);
+    }
+
+    #[test]
+    fn who_has_another_volume_is_known_also_when_etcd_does_not_answer() {
+        let (has, had) = (
+            volumes(&[(0, "b"), (1, "c")]),
+            volumes(&[(0, "a"), (1, "c")]),
+        );
+        assert_eq!(emptied(&[], &has, &had), [0]);
+        assert_eq!(emptied(&[0], &has, &had), [] as [u32; 0]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::crd::v1alpha1::VectorClusterSpec;
 use crate::topology::{Component, Role};
 
 pub(super) use availability::Workers;
-pub(super) use etcd::{CLIENT_PORT as ETCD_PORT, StartValues};
+pub(super) use etcd::{CLIENT_PORT as ETCD_PORT, StartValues, makes_etcd};
 pub(super) use pods::{gateway, master, worker};
 
 /// Where HTTP is answered: the API at a gateway, probes everywhere.

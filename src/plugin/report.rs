@@ -111,7 +111,7 @@ fn as_value(object: &impl serde::Serialize) -> Value {
 
 fn said(file: &Path, files: usize, missing: usize) -> String {
     let mut text = format!(
-        "{} holds {files} files; no secret is in it\n",
+        "{} holds {files} files; what Secrets hold is taken out of them\n",
         file.display()
     );
     if missing > 0 {

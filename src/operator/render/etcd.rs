@@ -1,5 +1,6 @@
 //! The etcd that is run for a cluster.
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use super::options::{self, Pod, drop_nulls};
@@ -15,6 +16,8 @@ pub(super) const METRICS_PORT: u16 = 2381;
 /// The keys of what members are started with.
 const CLUSTER_KEY: &str = "initial-cluster";
 const STATE_KEY: &str = "initial-cluster-state";
+const NEW: &str = "new";
+const EXISTING: &str = "existing";
 /// Members that no pod is: one without data finds itself not among them, and ends. One with data does not
 /// read this.
 const NOBODY: &str = "nobody=https://nobody.invalid:2380";
@@ -137,9 +140,15 @@ pub(super) fn start(render: &Render<'_>, start: &StartValues) -> Value {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
         "data": {
             CLUSTER_KEY: cluster,
-            STATE_KEY: if start.is_new { "new" } else { "existing" },
+            STATE_KEY: if start.is_new { NEW } else { EXISTING },
         },
     })
+}
+
+/// Whether members are started to make a cluster.
+pub(in crate::operator) fn makes_etcd(start: &ConfigMap) -> bool {
+    let state = start.data.as_ref().and_then(|data| data.get(STATE_KEY));
+    state.is_some_and(|state| state == NEW)
 }
 
 fn from_start(render: &Render<'_>, variable: &str, key: &str) -> Value {

@@ -372,7 +372,7 @@ fn reported(cluster: &Living<'_>, plugin: &Plugin<'_>) {
     let file = plugin.folder.path().join("report.tar");
     let file = file.to_str().unwrap();
     let said = plugin.says(&["report", "oncall", "-f", file]);
-    has(&said, &["no secret is in it"]);
+    has(&said, &["what Secrets hold is taken out"]);
     let again = plugin.call(&["report", "oncall", "-f", file]);
     assert!(!again.ok, "one that is there is overwritten");
     let tar = |arguments: &[&str]| {
