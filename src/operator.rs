@@ -32,6 +32,7 @@ mod objects;
 mod observe;
 mod reconcile;
 mod render;
+mod requests;
 mod revisions;
 mod situation;
 mod status;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
+use kube::client::ClientBuilder;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::Recorder;
 use kube::runtime::watcher;
@@ -62,6 +64,7 @@ use instruments::Part;
 use leadership::Leadership;
 use names::CLUSTER;
 use reconcile::Context;
+use requests::Counting;
 
 pub use endpoint::Endpoint;
 pub use error::Error;
@@ -120,8 +123,8 @@ impl std::fmt::Debug for Parts {
 /// # Errors
 /// When there is no API server to ask, or the Lease is lost.
 pub async fn run(parts: Parts) -> Result<(), Error> {
-    let client = client().await?;
     let (tasks, instruments) = (parts.tasks.clone(), parts.instruments.clone());
+    let client = client(&instruments).await?;
     if !definitions::wait(&client, &instruments, &tasks).await {
         return Ok(());
     }
@@ -136,14 +139,15 @@ pub async fn run(parts: Parts) -> Result<(), Error> {
 }
 
 /// Who asks the API server that the environment names.
-async fn client() -> Result<Client, Error> {
+async fn client(instruments: &Instruments) -> Result<Client, Error> {
     let mut connections = Connections::infer()
         .await
         .map_err(kube::Error::InferConfig)?;
     connections.read_timeout = Some(SILENCE);
     // What a connection was idle before it is used again does not count.
     connections.reset_reader_on_write = true;
-    Ok(Client::try_from(connections)?)
+    let building = ClientBuilder::try_from(connections)?;
+    Ok(building.with_layer(&Counting(instruments.clone())).build())
 }
 
 /// The controllers, until the tasks stop: those of one namespace after the other, or of all at once.

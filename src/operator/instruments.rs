@@ -4,21 +4,25 @@
 //! the leader, has read every cluster once. A process that stands by is ready: else a rollout of two
 //! replicas would never end. Nothing here makes anybody restart it.
 //!
-//! The conditions of clusters are metrics too, read from the leader's cache whenever somebody asks:
-//! a cluster that is gone has no series. Those are the only labels that come from outside, and their
-//! number is bounded.
+//! The conditions of clusters, and what holds their operations up, are metrics too, read from the
+//! leader's cache whenever somebody asks: a cluster that is gone has no series. Those are the only labels
+//! that come from outside, and their number is bounded.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::StatusCode;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 use super::Error;
+use super::requests::{self, Asked};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorCluster;
 use crate::fault::Fault;
@@ -27,7 +31,7 @@ use crate::telemetry::{Count, Level, Metrics, Outcome, Timing};
 
 /// Clusters whose conditions are told; one operator is not made for more.
 const CLUSTERS_MAX: usize = 2_000;
-/// Conditions of one cluster that are told: more than it has.
+/// Conditions, and operations, of one cluster that are told: more than it has.
 const CONDITIONS_MAX: usize = 32;
 
 /// What this process is at the moment.
@@ -74,13 +78,13 @@ pub struct Instruments {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
-    clusters: Conditions,
+    clusters: Clusters,
 }
 
 impl Instruments {
     /// Of an operator that has just started.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let clusters = Conditions::default();
+        let clusters = Clusters::default();
         let collector = Box::new(clusters.clone());
         let state = State {
             definitions: Err("the definitions have not been looked at yet".to_owned()),
@@ -159,39 +163,53 @@ impl Instruments {
         self.metrics.count(Count::OperatorErrors { code }).inc();
     }
 
+    /// Counts a request to the API server and how it was answered, if at all.
+    pub(super) fn count_request(&self, asked: Asked, answered: Result<StatusCode, ()>) {
+        let code = requests::code(answered);
+        let Asked { verb, resource } = asked;
+        let counted = Count::OperatorRequests {
+            verb,
+            resource,
+            code,
+        };
+        self.metrics.count(counted).inc();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // What was written last is still true.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The conditions of the clusters in some caches.
+/// What is told of the clusters in some caches.
 #[derive(Clone, Default)]
-struct Conditions(Arc<Mutex<Vec<Store<VectorCluster>>>>);
+struct Clusters(Arc<Mutex<Vec<Store<VectorCluster>>>>);
 
-impl Conditions {
+impl Clusters {
     fn lock(&self) -> MutexGuard<'_, Vec<Store<VectorCluster>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Conditions {
+impl fmt::Debug for Clusters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Conditions")
+        f.write_str("Clusters")
     }
 }
 
-impl Collector for Conditions {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let clusters: Vec<_> = self.lock().iter().flat_map(Store::state).collect();
-        encode(clusters.iter().map(AsRef::as_ref), encoder)
+impl Collector for Clusters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut clusters: Vec<_> = self.lock().iter().flat_map(Store::state).collect();
+        clusters.truncate(CLUSTERS_MAX);
+        conditions(&clusters, &mut encoder)?;
+        blocked(&clusters, Timestamp::now(), &mut encoder)
     }
 }
 
 /// For each condition 1 under the status that it has, and 0 under the others.
-fn encode<'a>(
-    clusters: impl Iterator<Item = &'a VectorCluster>,
-    mut encoder: DescriptorEncoder<'_>,
+fn conditions(
+    clusters: &[Arc<VectorCluster>],
+    encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     let mut family = encoder.encode_descriptor(
         "vectorsphere_cluster_condition",
@@ -199,7 +217,7 @@ fn encode<'a>(
         None,
         MetricType::Gauge,
     )?;
-    for cluster in clusters.take(CLUSTERS_MAX) {
+    for cluster in clusters {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
         for condition in conditions.take(CONDITIONS_MAX) {
@@ -213,6 +231,39 @@ fn encode<'a>(
                 let value = i64::from(condition.status == status);
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// For each operation that a gate holds up: since how long.
+fn blocked(
+    clusters: &[Arc<VectorCluster>],
+    now: Timestamp,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(
+        "vectorsphere_operation_blocked",
+        "Since how long a gate holds up an operation of a VectorCluster",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?;
+    for cluster in clusters {
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let operations = cluster.status.iter().flat_map(|status| &status.operations);
+        for operation in operations.take(CONDITIONS_MAX) {
+            let (Some(gate), Some(since)) = (&operation.blocked_by, &operation.blocked_since)
+            else {
+                continue;
+            };
+            let labels = [
+                ("namespace", namespace.as_str()),
+                ("cluster", name.as_str()),
+                ("operation", operation.name.as_str()),
+                ("gate", gate.as_str()),
+            ];
+            let seconds = now.as_second().saturating_sub(since.0.as_second()).max(0);
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
@@ -274,6 +325,9 @@ mod tests {
             "status": {"conditions": [{
                 "type": "Ready", "status": "False", "reason": "R", "message": "",
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }], "operations": [{
+                "name": "Update", "state": "Waiting", "startedAt": "2026-01-01T00:00:00Z",
+                "blockedBy": "Approved", "blockedSince": "9999-01-01T00:00:00Z",
             }]},
         });
         let (clusters, mut writer) = store();
@@ -282,6 +336,8 @@ mod tests {
         writer.apply_watcher_event(&Event::InitApply(cluster));
         writer.apply_watcher_event(&Event::InitDone);
         instruments.fill(clusters).await;
+        let request = requests::named(&http::Method::GET, "/api/v1/pods", None);
+        instruments.count_request(request, Ok(StatusCode::OK));
         let text = instruments.metrics.render();
         for line in [
             "vectorsphere_operator_is_leader 1",
@@ -291,6 +347,8 @@ mod tests {
             "vectorsphere_operator_reconcile_seconds_count 2",
             "vectorsphere_cluster_condition{namespace=\"search\",cluster=\"small\",type=\"Ready\",status=\"True\"} 0",
             "vectorsphere_cluster_condition{namespace=\"search\",cluster=\"small\",type=\"Ready\",status=\"False\"} 1",
+            "vectorsphere_operation_blocked_seconds{namespace=\"search\",cluster=\"small\",operation=\"Update\",gate=\"Approved\"} 0",
+            "vectorsphere_operator_api_requests_total{verb=\"list\",resource=\"pods\",code=\"200\"} 1",
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");
         }

@@ -145,8 +145,12 @@ fn under_way(operation: &Operation, now: i64) -> String {
     };
     let next = operation.target.as_ref();
     let next = next.map_or_else(String::new, |next| format!(", next is {next}"));
+    let blocked = operation.blocked_since.as_ref();
+    let blocked = blocked.map_or_else(String::new, |from| {
+        format!(", for {}", since(from.0.as_second(), now))
+    });
     let held = match &operation.blocked_by {
-        Some(gate) => format!(" It is held up by {gate}: {}.", operation.message),
+        Some(gate) => format!(" It is held up by {gate}{blocked}: {}.", operation.message),
         None if operation.message.is_empty() => String::new(),
         None => format!(" {}.", operation.message),
     };

@@ -289,12 +289,17 @@ fn operations(text: &mut String, status: &VectorClusterStatus, now: i64) {
             0 => DASH.to_owned(),
             total => format!("{}/{total}", operation.done),
         };
+        let gate = operation.blocked_by.as_deref().unwrap_or(DASH);
+        let blocked = match &operation.blocked_since {
+            Some(from) => format!("{gate} for {}", since(from.0.as_second(), now)),
+            None => gate.to_owned(),
+        };
         rows.push(row([
             &operation.name,
             &operation.state,
             &since(operation.started_at.0.as_second(), now),
             &done,
-            operation.blocked_by.as_deref().unwrap_or(DASH),
+            &blocked,
             &short(&operation.message, MESSAGE_CHARS_MAX),
         ]));
     }
@@ -337,7 +342,8 @@ mod tests {
                 "moving": 0, "summary": "1/1"},
             "certificates": {"small-gateway-tls": "2027-02-21T10:00:00Z"},
             "operations": [{"name": "Update", "state": "Waiting", "done": 1, "total": 4,
-                "startedAt": "1970-01-01T00:02:00Z", "blockedBy": "Approved", "message": "it waits"}],
+                "startedAt": "1970-01-01T00:02:00Z", "blockedBy": "Approved",
+                "blockedSince": "1970-01-01T00:02:30Z", "message": "it waits"}],
             "lastErrors": [{"code": "operator.deadline", "message": "no answer",
                 "time": "1970-01-01T00:02:30Z"}],
             "revision": {"current": "r1", "target": "r2"},
@@ -373,8 +379,8 @@ small-gateway-tls  2027-02-21T10:00:00Z
 CONDITION  IS     FOR  REASON              MESSAGE
 Ready      False  2m   ComponentsNotReady  0 of 1 gateways are ready
 
-OPERATION  STATE    FOR  DONE  BLOCKED BY  MESSAGE
-Update     Waiting  60s  1/4   Approved    it waits
+OPERATION  STATE    FOR  DONE  BLOCKED BY        MESSAGE
+Update     Waiting  60s  1/4   Approved for 30s  it waits
 
 ERROR              AGO  MESSAGE
 operator.deadline  30s  no answer

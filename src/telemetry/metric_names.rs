@@ -76,11 +76,20 @@ pub enum Count {
         /// The code of the error.
         code: &'static str,
     },
+    /// Requests of the operator to the API server.
+    OperatorRequests {
+        /// The verb, as Kubernetes' rights have it.
+        verb: &'static str,
+        /// The plural name of the kind.
+        resource: &'static str,
+        /// The status of the answer, or `none`.
+        code: &'static str,
+    },
 }
 
 impl Count {
     /// One of each, for what must know them all.
-    pub(super) const EACH: [Self; 8] = [
+    pub(super) const EACH: [Self; 9] = [
         Self::GatewayRequests {
             operation: "",
             outcome: Outcome::Done,
@@ -99,6 +108,11 @@ impl Count {
             result: Outcome::Done,
         },
         Self::OperatorErrors { code: "" },
+        Self::OperatorRequests {
+            verb: "",
+            resource: "",
+            code: "",
+        },
     ];
 
     pub(super) const fn describe(self) -> Description {
@@ -135,6 +149,10 @@ impl Count {
                 "vectorsphere_operator_errors",
                 "Errors that the operator's rounds met, by code",
             ),
+            Self::OperatorRequests { .. } => description(
+                "vectorsphere_operator_api_requests",
+                "Requests of the operator to the API server, by verb, kind and status of the answer",
+            ),
         }
     }
 
@@ -147,6 +165,11 @@ impl Count {
             Self::WorkerIndexBuilds { outcome } => vec![("outcome", outcome.as_str())],
             Self::OperatorReconciles { result } => vec![("result", result.as_str())],
             Self::OperatorErrors { code } => vec![("code", code)],
+            Self::OperatorRequests {
+                verb,
+                resource,
+                code,
+            } => vec![("verb", verb), ("resource", resource), ("code", code)],
             Self::WorkerPointsWritten
             | Self::CoordinationSessionsLost
             | Self::CoordinationRecordsUnreadable => Vec::new(),

@@ -252,9 +252,13 @@ pub struct Operation {
     pub total: i32,
 
     /// Name of the check that holds the operation up, such as ShardsFullyReplicated or
-    /// OutsideWindow.
+    /// InWindow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<String>,
+
+    /// Since when that check holds it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_since: Option<Time>,
 
     /// The same for people, with numbers.
     #[serde(default)]

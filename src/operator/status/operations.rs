@@ -25,15 +25,18 @@ pub(super) fn operations(facts: &Facts<'_>) -> Vec<Operation> {
         .situation
         .before
         .map_or(&[][..], |status| &status.operations);
-    let since = |operation: Operation| {
+    let since = |mut operation: Operation| {
         let known = before.iter().find(|one| one.name == operation.name);
-        match known {
-            Some(known) => Operation {
-                started_at: known.started_at.clone(),
-                ..operation
-            },
-            None => operation,
+        let blocked = operation.blocked_by.as_ref();
+        let still = known.filter(|known| known.blocked_by.as_ref() == blocked);
+        operation.blocked_since = blocked.map(|_| {
+            let since = still.and_then(|known| known.blocked_since.clone());
+            since.unwrap_or(Time(facts.situation.now))
+        });
+        if let Some(known) = known {
+            operation.started_at = known.started_at.clone();
         }
+        operation
     };
     found.into_iter().flatten().map(since).collect()
 }
@@ -46,6 +49,7 @@ fn begun(facts: &Facts<'_>, name: &str, message: String) -> Operation {
         done: 0,
         total: 0,
         blocked_by: None,
+        blocked_since: None,
         message,
         target: None,
     }

@@ -60,7 +60,8 @@ fn a_gate_is_named_with_what_opens_it() {
             &json!({"observedGeneration": 2, "conditions": [said("Ready", "True", "R", "m"),
                 said("Progressing", "False", "Blocked", "it waits")],
             "operations": [{"name": "Update", "state": "Waiting", "done": 1, "total": 4,
-                "startedAt": "1970-01-01T00:02:00Z", "blockedBy": gate, "message": "it waits",
+                "startedAt": "1970-01-01T00:02:00Z", "blockedBy": gate,
+                "blockedSince": "1970-01-01T00:02:30Z", "message": "it waits",
                 "target": "small-worker-0"}]}),
         )
     };
@@ -69,7 +70,7 @@ fn a_gate_is_named_with_what_opens_it() {
 small is Ready, for 2m: m.
 
 Under way:
-* Update is waiting, for 60s, 1 of 4 done, next is small-worker-0. It is held up by Approved: it waits.
+* Update is waiting, for 60s, 1 of 4 done, next is small-worker-0. It is held up by Approved, for 30s: it waits.
 
 What you can do:
 * let the update begin: kubectl vectorsphere approve small
