@@ -22,7 +22,7 @@ mod set_beside;
 pub use field::{FieldFault, FieldPath};
 pub use one_machine::{OneMachine, one_machine};
 pub use plan::{Action, Component, Observation, Observed, Plan, Role, Settings, State, plan};
-pub use quantity::is_smaller;
+pub use quantity::{is_smaller, units};
 pub use set_beside::set_beside;
 
 /// The manifest that runs a whole cluster on a laptop, one process of each role.

@@ -41,7 +41,7 @@ pub(super) struct State {
 }
 
 /// What a worker said of its shards, or that it did not.
-pub(super) type Reports = HashMap<NodeId, Result<Vec<proto::ShardReport>, String>>;
+pub(super) type Reports = HashMap<NodeId, Result<proto::ShardsResponse, String>>;
 
 impl State {
     pub(super) async fn gather(&self) -> proto::GetClusterStateResponse {
@@ -107,7 +107,7 @@ impl State {
         join_all(calls).await.into_iter().collect()
     }
 
-    async fn ask_worker(&self, address: &str) -> Result<Vec<proto::ShardReport>, String> {
+    async fn ask_worker(&self, address: &str) -> Result<proto::ShardsResponse, String> {
         let channel = self
             .channels
             .to(Peer::Worker, address)
@@ -116,7 +116,7 @@ impl State {
         let mut request = Request::new(proto::ShardsRequest {});
         request.set_timeout(WORKER_TIMEOUT);
         match tokio::time::timeout(WORKER_TIMEOUT, client.shards(request)).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner().shards),
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(rpc::from_status(&status, false).to_string()),
             Err(_elapsed) => Err(format!("no answer in {} s", WORKER_TIMEOUT.as_secs())),
         }
@@ -132,9 +132,10 @@ impl State {
         let mut processes: Vec<_> = records
             .map(|(_key, held)| {
                 let record = &held.value;
-                let health = match reports.get(&record.node) {
+                let said = reports.get(&record.node);
+                let health = match said {
                     Some(Err(problem)) => problem.clone(),
-                    Some(Ok(shards)) => jobs::worker_health(shards),
+                    Some(Ok(said)) => jobs::worker_health(&said.shards),
                     // Of the others it is known that their lease lives, and no more.
                     None => "registered".to_owned(),
                 };
@@ -149,6 +150,7 @@ impl State {
                     rpc_address: record.rpc_address.clone(),
                     http_address: record.http_address.clone(),
                     since_ms: record.since_ms,
+                    disk: said.and_then(|said| said.as_ref().ok()?.disk),
                 }
             })
             .collect();
@@ -244,8 +246,8 @@ impl State {
     fn without_record(&self, reports: &Reports) -> Vec<String> {
         let workers = self.maps.workers.view();
         let of_worker = workers.iter().filter_map(|(_key, held)| {
-            let shards = reports.get(&held.value.node)?.as_ref().ok()?;
-            let lost = shards.iter().filter_map(|report| {
+            let said = reports.get(&held.value.node)?.as_ref().ok()?;
+            let lost = said.shards.iter().filter_map(|report| {
                 let id = convert::collection_from_wire(&report.collection).ok()?;
                 let number = u16::try_from(report.shard).ok()?;
                 let lost =
@@ -333,7 +335,8 @@ fn report(
     match reports.get(&record.primary) {
         None => silent("away", "its worker is not registered".to_owned()),
         Some(Err(problem)) => silent("silent", problem.clone()),
-        Some(Ok(shards)) => shards
+        Some(Ok(said)) => said
+            .shards
             .iter()
             .find(|shard| shard.collection == wire && shard.shard == u32::from(number))
             .cloned()

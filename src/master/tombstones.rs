@@ -45,7 +45,7 @@ fn removable(
     let held: HashSet<Vec<u8>> = reports
         .values()
         .flatten()
-        .flatten()
+        .flat_map(|said| &said.shards)
         .map(|report| report.collection.to_vec())
         .collect();
     let kept_ms = u64::try_from(KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
@@ -129,11 +129,18 @@ mod tests {
     }
 
     /// A worker that has data of this collection.
-    fn has(id: u128) -> Result<Vec<proto::ShardReport>, String> {
-        Ok(vec![proto::ShardReport {
-            collection: convert::collection_to_wire(tombstone(id, 0).collection),
-            ..proto::ShardReport::default()
-        }])
+    fn has(id: u128) -> Result<proto::ShardsResponse, String> {
+        Ok(proto::ShardsResponse {
+            shards: vec![proto::ShardReport {
+                collection: convert::collection_to_wire(tombstone(id, 0).collection),
+                ..proto::ShardReport::default()
+            }],
+            disk: None,
+        })
+    }
+
+    fn empty() -> Result<proto::ShardsResponse, String> {
+        Ok(proto::ShardsResponse::default())
     }
 
     fn removed(now_ms: u64, named: &[NodeId], reports: &Reports) -> Vec<u128> {
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_tombstone_goes_when_it_is_old_and_all_have_said_that_they_need_it_no_more() {
-        let all = Reports::from([(node(1), has(2)), (node(2), Ok(vec![]))]);
+        let all = Reports::from([(node(1), has(2)), (node(2), empty())]);
         assert_eq!(removed(DAY_MS, &[node(1)], &all), [1]);
         assert_eq!(removed(DAY_MS + 1, &[], &all), [1, 3]);
         assert_eq!(removed(DAY_MS - 1, &[], &all), [] as [u128; 0]);
@@ -155,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_silent_or_away_keeps_all_of_them() {
-        let silent = Reports::from([(node(1), Ok(vec![])), (node(2), Err("no answer".into()))]);
+        let silent = Reports::from([(node(1), empty()), (node(2), Err("no answer".into()))]);
         assert_eq!(removed(2 * DAY_MS, &[], &silent), [] as [u128; 0]);
-        let away = Reports::from([(node(1), Ok(vec![]))]);
+        let away = Reports::from([(node(1), empty())]);
         assert_eq!(removed(2 * DAY_MS, &[node(2)], &away), [] as [u128; 0]);
     }
 }

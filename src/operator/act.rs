@@ -23,7 +23,6 @@ use super::render::{self, Render, Workers};
 use super::revisions::{Kept, Templates, outdated};
 use super::situation::{InForce, Situation, Surplus, templates};
 use super::updates;
-use super::volumes;
 use crate::crd::v1alpha1::{Power, ScaledDownVolumes};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, chain};
@@ -120,7 +119,7 @@ impl Act<'_> {
     }
 
     async fn grow_volumes(&self, outcome: &mut Outcome) {
-        for growth in volumes::growths(self.situation.spec, &self.seen().claims) {
+        for growth in self.situation.growths() {
             let change =
                 json!({"spec": {"resources": {"requests": {"storage": growth.size.clone()}}}});
             let grown = self

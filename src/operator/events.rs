@@ -116,6 +116,9 @@ fn of_conditions(before: &VectorClusterStatus, after: &VectorClusterStatus, all:
     if became("StorageReady", "ResizeUnsupported") {
         all.push(warned("VolumeResizeUnsupported", message("StorageReady")));
     }
+    if became("StorageReady", "VolumeFull") {
+        all.push(warned("VolumeFull", message("StorageReady")));
+    }
     let was_growing = reason(before, "StorageReady").as_deref() == Some("Resizing");
     if was_growing && reason(after, "StorageReady").as_deref() == Some("Ready") {
         all.push(told("VolumeResizeFinished", "every volume has its size"));

@@ -8,6 +8,7 @@ use super::names::{APPROVE, NEW_VOLUME, RESTART, SKIP_GATES, Subject};
 use super::observe::{PodSeen, Seen};
 use super::revisions::{Kept, Restarts, Templates};
 use super::updates::{self, Scene};
+use super::volumes::{self, Fills, Growth};
 use super::windows;
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus};
 use crate::rpc::proto;
@@ -125,6 +126,19 @@ impl<'a> Situation<'a> {
     pub(super) fn troubled(&self) -> BTreeSet<String> {
         let troubled = self.shards().filter(|shard| !is_served(shard));
         troubled.map(|shard| shard.worker.clone()).collect()
+    }
+
+    /// How full the workers' volumes are, as the masters say.
+    pub(super) fn fills(&self) -> Fills {
+        let claims = &self.seen.claims;
+        self.masters
+            .as_ref()
+            .map_or_else(|_| Fills::new(), |state| volumes::fills(claims, state))
+    }
+
+    /// The volumes that should be larger.
+    pub(super) fn growths(&self) -> Vec<Growth> {
+        volumes::growths(self.spec, &self.seen.claims, &self.fills())
     }
 
     /// The next step of an update to the revision in force.

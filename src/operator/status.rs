@@ -24,6 +24,10 @@ const ERROR_SHOWN: i64 = 600;
 /// Workers up to which each is listed; of more only those that do not serve.
 const WORKERS_LISTED: usize = 100;
 
+/// A volume's use is told in steps of so many percent: a status that moves with every write would be
+/// written all the time.
+const USED_STEP: u32 = 5;
+
 /// Shards that are not served up to which each is named.
 const SHARDS_NAMED: usize = 8;
 
@@ -229,12 +233,25 @@ impl<'a> Facts<'a> {
             volume: claim.map(|claim| VolumeStatus {
                 claim: claim.name.clone(),
                 capacity: claim.capacity.clone(),
-                used_percent: None,
+                used_percent: self.used_percent(name, &claim.name),
                 resize: claim.resize.clone(),
             }),
             message: pod.and_then(|pod| pod.trouble.clone()),
             zone: None,
         }
+    }
+
+    /// How full a worker's volume is, in steps; what the masters said last while they do not answer.
+    fn used_percent(&self, worker: &str, claim: &str) -> Option<i32> {
+        if self.situation.masters.is_err() {
+            let before = self.situation.before?.workers.iter();
+            let known = before
+                .filter(|one| one.name == worker)
+                .find_map(|one| one.volume.as_ref());
+            return known?.used_percent;
+        }
+        let percent = *self.situation.fills().get(claim)?;
+        Some(number(percent - percent % USED_STEP))
     }
 
     /// The revisions as they stand after this round.

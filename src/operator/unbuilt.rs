@@ -27,6 +27,7 @@ const CARRIED_OUT: &[&str] = &[
     "spec.worker.scaledDownVolumes",
     "spec.worker.storage.size",
     "spec.worker.storage.resize",
+    "spec.worker.storage.autoGrow",
     "spec.worker.storage.storageClassName",
     "spec.worker.pod",
     "spec.etcd.managed.replicas",

@@ -1,5 +1,9 @@
 //! What becomes of volumes: which grow, and which go when a cluster does. Pure.
 
+mod fill;
+
+pub(super) use fill::{FULL_PERCENT, Fills, fills};
+
 use super::observe::ClaimSeen;
 use crate::crd::v1alpha1::{DeletionPolicy, ResizePolicy, Storage, VectorClusterSpec};
 use crate::topology::{Role, is_smaller};
@@ -11,20 +15,44 @@ pub(super) struct Growth {
     pub(super) size: String,
 }
 
-/// The volumes that ask for less than the manifest says. None is ever asked to shrink.
-pub(super) fn growths(spec: &VectorClusterSpec, claims: &[ClaimSeen]) -> Vec<Growth> {
+/// The volumes that ask for less than the manifest says, or than their use does. None is ever asked to
+/// shrink.
+pub(super) fn growths(
+    spec: &VectorClusterSpec,
+    claims: &[ClaimSeen],
+    fills: &Fills,
+) -> Vec<Growth> {
     let growth = |claim: &ClaimSeen| {
         let storage = storage(spec, claim.role)?;
+        let size = fill::size(storage, claim.role, claims, fills);
         let grows = storage.resize == ResizePolicy::Automatic
             && !claim.retired
             && !claim.leaving
-            && is_smaller(&claim.asked, &storage.size);
+            && is_smaller(&claim.asked, &size);
         grows.then(|| Growth {
             claim: claim.name.clone(),
-            size: storage.size.clone(),
+            size,
         })
     };
     claims.iter().filter_map(growth).collect()
+}
+
+/// The volumes that are as good as full, each in a phrase that says why they do not grow.
+pub(super) fn full(spec: &VectorClusterSpec, claims: &[ClaimSeen], fills: &Fills) -> Vec<String> {
+    let full = claims.iter().filter_map(|claim| {
+        let percent = fills
+            .get(&claim.name)
+            .filter(|used| **used >= FULL_PERCENT)?;
+        let storage = storage(spec, claim.role)?;
+        let why = match (&storage.auto_grow, storage.resize) {
+            (_, ResizePolicy::Disabled) => "its storage.resize is Disabled".to_owned(),
+            (None, _) => "it grows when storage.size does".to_owned(),
+            (Some(auto), _) if is_smaller(&claim.asked, &auto.max_size) => "it grows".to_owned(),
+            (Some(auto), _) => format!("it may not grow beyond {} by itself", auto.max_size),
+        };
+        Some(format!("{} is {percent} % full: {why}", claim.name))
+    });
+    full.collect()
 }
 
 fn storage(spec: &VectorClusterSpec, role: Role) -> Option<&Storage> {
@@ -144,7 +172,7 @@ mod tests {
                 ..claim(Role::Worker, "1Mi")
             },
         ];
-        let grown = growths(&sized, &claims);
+        let grown = growths(&sized, &claims, &Fills::new());
         assert_eq!(grown.len(), 1, "{grown:?}");
         assert_eq!(&grown[0].size, wanted);
         let waits = ClaimSeen {

@@ -16,7 +16,9 @@ const DECIMALS: usize = 18;
 const DECIMALS_POWER: i32 = 18;
 
 /// The largest quantity, 2^63-1 units, in billionths.
-const CAP: i128 = 9_223_372_036_854_775_807 * 1_000_000_000;
+const CAP: i128 = 9_223_372_036_854_775_807 * BILLION;
+
+const BILLION: i128 = 1_000_000_000;
 
 /// An amount, in billionths of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,14 @@ impl Quantity {
     pub(super) fn is_negative(self) -> bool {
         self.0 < 0
     }
+}
+
+/// How many whole units a quantity is, such as bytes; what is below one counts as one. None for what is
+/// no quantity, or less than nothing.
+pub fn units(text: &str) -> Option<u64> {
+    let Quantity(billionths) = Quantity::parse(text)?;
+    let whole = billionths.checked_add(BILLION - 1)? / BILLION;
+    u64::try_from(whole).ok()
 }
 
 /// Whether the first quantity is less than the second; not when one of them is none.

@@ -79,6 +79,17 @@ pub(super) async fn gather(
     Ok(reports)
 }
 
+/// How full the disk is; none when nobody can say.
+pub(super) fn disk(host: &Host) -> Option<proto::Disk> {
+    let found = rustix::fs::statvfs(&host.root).ok()?;
+    let used = found.f_blocks.saturating_sub(found.f_bfree);
+    let of_blocks = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some(proto::Disk {
+        bytes: of_blocks(used.saturating_add(found.f_bavail)),
+        used_bytes: of_blocks(used),
+    })
+}
+
 /// What is known of a shard that is not open.
 fn closed(host: &Host, shard: ShardId, place: &Place) -> proto::ShardReport {
     let lock = place.problem.lock();

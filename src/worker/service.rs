@@ -279,6 +279,7 @@ impl ShardService for Service {
     ) -> Result<Response<proto::ShardsResponse>, Status> {
         let shards = reports::gather(&self.host, reports::Depth::Counts).await;
         let shards = shards.map_err(|error| status(&error))?;
-        Ok(Response::new(proto::ShardsResponse { shards }))
+        let disk = reports::disk(&self.host);
+        Ok(Response::new(proto::ShardsResponse { shards, disk }))
     }
 }

@@ -5,6 +5,7 @@ mod contract;
 mod crashes;
 mod creation;
 pub(crate) mod double;
+mod growth;
 mod outcome;
 mod process;
 mod rest;

@@ -196,6 +196,10 @@ fn degraded(facts: &Facts<'_>) -> Said {
             let message = format!("not served: {}", facts.unserved());
             (phase == "Degraded" && facts.unavailable() > 0)
                 .then_some(("ShardsUnavailable", message))
+        })
+        .or_else(|| {
+            let full = full(facts);
+            (!full.is_empty()).then(|| ("VolumeFull", full.join("; ")))
         });
     match found {
         Some((reason, message)) => said("Degraded", true, reason, message),
@@ -272,9 +276,15 @@ fn shards(facts: &Facts<'_>) -> Said {
     said("ShardsFullyReplicated", whole, reason, message)
 }
 
+fn full(facts: &Facts<'_>) -> Vec<String> {
+    let situation = facts.situation;
+    volumes::full(situation.spec, &situation.seen.claims, &situation.fills())
+}
+
 fn storage(facts: &Facts<'_>) -> Said {
     let growing = volumes::growing(&facts.situation.seen.claims);
-    let asked = volumes::growths(facts.situation.spec, &facts.situation.seen.claims);
+    let asked = facts.situation.growths();
+    let full = full(facts);
     let mut errors = facts.errors.iter();
     let refused = errors.find(|(_, message)| message.starts_with("volumes: "));
     let lost = facts.errors.iter().find(|(code, _)| code == VOLUME_LOST);
@@ -286,6 +296,7 @@ fn storage(facts: &Facts<'_>) -> Said {
             said("StorageReady", false, "ResizeUnsupported", why.clone())
         },
         _ if !growing.is_empty() => said("StorageReady", false, "Resizing", growing.join("; ")),
+        _ if !full.is_empty() => said("StorageReady", false, "VolumeFull", full.join("; ")),
         _ => said("StorageReady", true, "Ready", String::new()),
     }
 }

@@ -123,7 +123,7 @@ fn scale_out(facts: &Facts<'_>) -> Option<Operation> {
 
 fn resize(facts: &Facts<'_>) -> Option<Operation> {
     let growing = volumes::growing(&facts.situation.seen.claims);
-    let asked = volumes::growths(facts.situation.spec, &facts.situation.seen.claims);
+    let asked = facts.situation.growths();
     // What was not even asked for yet is asked in the same round, unless that is refused.
     let refused = facts
         .errors

@@ -16,6 +16,7 @@ use vectorsphere::rpc::proto::{self, ProcessState};
 use vectorsphere::rpc::{self, Request, Response, Status, async_trait};
 use vectorsphere::security::{Credentials, Peer, Peers};
 use vectorsphere::tasks::Tasks;
+use vectorsphere::topology;
 
 use super::pods::is_ready;
 use super::store::{Key, Store, text};
@@ -33,6 +34,9 @@ pub(crate) struct Led {
     pub(crate) term: i64,
     /// Workers that take no new shard.
     pub(crate) draining: BTreeSet<String>,
+    /// Bytes that each worker uses of its volume, whose file system is a twentieth smaller than it; none:
+    /// not measured.
+    pub(crate) used_bytes: Option<u64>,
 }
 
 /// An address of this machine that no other pod of this process has.
@@ -130,6 +134,18 @@ impl Master {
         ours.map(|(key, pod)| (key.name, pod)).collect()
     }
 
+    /// How full the volume of a worker is.
+    fn disk(&self, state: &State, worker: &str, used_bytes: Option<u64>) -> Option<proto::Disk> {
+        let claim = format!("data-{worker}");
+        let key = Key::built_in("", "persistentvolumeclaims", &self.namespace, &claim);
+        let claim = state.store.get(&key)?;
+        let capacity = topology::units(text(&claim, "/status/capacity/storage"))?;
+        Some(proto::Disk {
+            bytes: capacity / 20 * 19,
+            used_bytes: used_bytes?,
+        })
+    }
+
     /// What is agreed on now; another leads when the last leader is gone.
     fn led<'a>(&self, state: &'a mut State) -> &'a mut Led {
         let pods = self.pods(state);
@@ -165,6 +181,7 @@ impl AdminService for Master {
         let mut state = self.shared.lock();
         let led = self.led(&mut state).clone();
         let pods = self.pods(&state);
+        let state = &*state;
         let processes = pods.iter().filter(|(_, pod)| role(pod) != "etcd");
         let processes = processes.map(|(name, pod)| {
             let image = text(pod, "/spec/containers/0/image");
@@ -176,6 +193,7 @@ impl AdminService for Master {
                 version: version.to_owned(),
                 state: "serving".to_owned(),
                 health: "ok".to_owned(),
+                disk: self.disk(state, name, led.used_bytes),
                 ..ProcessState::default()
             }
         });

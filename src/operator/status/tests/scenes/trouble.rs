@@ -2,7 +2,8 @@
 
 use super::World;
 use crate::operator::error::VOLUME_LOST;
-use crate::topology::Role;
+use crate::rpc::proto;
+use crate::topology::{Role, units};
 
 /// What fails.
 pub(super) fn of_trouble() -> Vec<(&'static str, World)> {
@@ -96,6 +97,22 @@ pub(super) fn of_failed_steps() -> Vec<(&'static str, World)> {
             made(|world| {
                 let why = "workers: the volume of demo-worker-0 is gone".to_owned();
                 world.errors.push((VOLUME_LOST.to_owned(), why));
+            }),
+        ),
+        (
+            "volume full",
+            made(|world| {
+                let capacity = &world.seen.claims[1].capacity;
+                let bytes = units(capacity).unwrap();
+                let state = world.masters.as_mut().unwrap();
+                state.processes.push(proto::ProcessState {
+                    name: "demo-worker-0".to_owned(),
+                    disk: Some(proto::Disk {
+                        bytes,
+                        used_bytes: bytes,
+                    }),
+                    ..proto::ProcessState::default()
+                });
             }),
         ),
         (
