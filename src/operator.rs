@@ -11,6 +11,7 @@
 //! What is not here yet is refused by name in the condition `SpecValid` (`src/operator/unbuilt.rs`), or
 //! listed in `docs/operator.md`.
 
+mod accepted;
 mod accessories;
 mod act;
 mod authority;
@@ -23,6 +24,7 @@ mod endpoint;
 mod error;
 mod etcd;
 mod events;
+mod holding;
 mod instruments;
 mod leadership;
 mod masters;

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::Recorder;
@@ -19,25 +18,22 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
+use super::accepted::{self, Refused};
 use super::act::{self, Act, Outcome};
 use super::authority::Authorities;
-use super::cluster_api::{ClusterApi, Fate, within};
+use super::cluster_api::{ClusterApi, within};
 use super::credentials::Maker;
 use super::events;
+use super::holding;
 use super::instruments::Instruments;
 use super::masters::Masters;
-use super::names::{
-    ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY,
-    Subject,
-};
+use super::names::{MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY, Subject};
 use super::observe::Seen;
 use super::render::{Images, Render};
 use super::revisions::{self, Choice, Kept, Restarts};
 use super::situation::{self, InForce, Situation, Surplus};
 use super::status::{self, Facts};
-use super::unbuilt;
 use super::updates;
-use super::volumes::{self, Ending};
 use super::{LATER, SOON, WAITING};
 use crate::crd::v1alpha1::{VectorCluster, VectorClusterSpec, VectorClusterStatus};
 use crate::fault::chain;
@@ -100,8 +96,8 @@ struct Round<'a> {
     authorities: Option<Authorities>,
     seen: Seen,
     plan: Plan,
-    /// Fields that cannot be carried out.
-    not_built: Vec<String>,
+    /// What is wrong with the manifest; what was accepted before may be in its place here.
+    refused: Option<Refused>,
     next_worker_ordinal: u32,
     etcd_members: u32,
     /// It is deleted, and this is what that waits for.
@@ -129,21 +125,22 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         client: context.client.clone(),
         subject: subject(told)?,
     };
-    let Some(cluster) = &api.cluster().await? else {
+    let Some(mut cluster) = api.cluster().await? else {
         return Ok(Ended::AtRest);
     };
-    let not_built = unbuilt::fields(&cluster.spec);
+    let refused = accepted::judge(&mut cluster, &api).await?;
+    let cluster = &cluster;
     let ending = if cluster.metadata.deletion_timestamp.is_some() {
-        match end(cluster, &api).await? {
+        match holding::end(cluster, &api).await? {
             Some(ending) => Some(ending),
             None => return Ok(Ended::AtRest),
         }
     } else {
         None
     };
-    if ending.is_none() && not_built.is_empty() && !cluster.spec.paused {
-        hold(cluster, &api).await?;
-        adopt(cluster, &api).await?;
+    if ending.is_none() && goes_on(refused.as_ref()) && !cluster.spec.paused {
+        holding::hold(cluster, &api).await?;
+        holding::adopt(cluster, &api).await?;
     }
     let seen = Seen::look(&api, Timestamp::now()).await?;
     let next = cluster
@@ -162,7 +159,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         // One that is only planned is not used up: its volume may belong to somebody else.
         next_worker_ordinal: observation.next_worker_ordinal,
         etcd_members: etcd_members(&cluster.spec, &seen),
-        not_built,
+        refused,
         seen,
         plan,
         api,
@@ -171,13 +168,18 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
     round.run().await
 }
 
+/// Whether there is a manifest to carry out.
+fn goes_on(refused: Option<&Refused>) -> bool {
+    refused.is_none_or(|refused| refused.instead.is_some())
+}
+
 impl Round<'_> {
     async fn run(mut self) -> Result<Ended, Error> {
         let stands = self
             .ending
             .as_ref()
             .is_none_or(|(reason, _)| *reason == "Protected");
-        let acts = self.not_built.is_empty() && !self.cluster.spec.paused && stands;
+        let acts = goes_on(self.refused.as_ref()) && !self.cluster.spec.paused && stands;
         let mut outcome = Outcome::default();
         if acts {
             let found = self.find_authorities().await;
@@ -290,6 +292,10 @@ impl Round<'_> {
     ) {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
+        if self.refused.is_none() {
+            let kept = accepted::kept(&self.api.subject, self.cluster, &self.owner);
+            done.outcome.keep("manifest", self.api.apply(&kept).await);
+        }
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
         if let Some(authorities) = &self.authorities {
             let by = (authorities, rotate);
@@ -323,7 +329,7 @@ impl Round<'_> {
         }
         let after = status::status(&Facts {
             situation,
-            not_built: &self.not_built,
+            refused: self.refused.as_ref(),
             update: done
                 .update
                 .as_ref()
@@ -382,98 +388,6 @@ fn etcd_members(spec: &VectorClusterSpec, seen: &Seen) -> u32 {
     annotated
         .or(kept)
         .unwrap_or_else(|| u32::try_from(wanted).unwrap_or(0))
-}
-
-/// Goes on with a cluster that is deleted; what holds it, if it still stands after this.
-async fn end(
-    cluster: &VectorCluster,
-    api: &ClusterApi,
-) -> Result<Option<(&'static str, String)>, Error> {
-    if !cluster.finalizers().iter().any(|one| one == FINALIZER) {
-        return Ok(None);
-    }
-    let seen = Seen::look(api, Timestamp::now()).await?;
-    let forced = cluster.annotations().get(FORCE_DELETE).map(String::as_str) == Some("true");
-    match volumes::ending(&cluster.spec, forced, seen.pods.len(), &seen.claims) {
-        Ending::Held(reason, message) => Ok(Some((reason, message))),
-        Ending::StopProcesses => {
-            act::stop_processes(api, &seen).await?;
-            let message = format!("{} pods have not ended yet", seen.pods.len());
-            Ok(Some(("VolumeInUse", message)))
-        },
-        Ending::DeleteVolumes(volumes) => {
-            // What this round was begun with may be old: a person may have thought better of it.
-            let now = api.cluster().await?;
-            let same = |now: &VectorCluster| {
-                now.uid() == cluster.uid()
-                    && now.spec.deletion_policy == cluster.spec.deletion_policy
-            };
-            if !now.as_ref().is_some_and(same) {
-                return Ok(Some(("VolumeInUse", "the manifest has changed".to_owned())));
-            }
-            for (name, uid) in &volumes {
-                let claim = api.delete::<PersistentVolumeClaim>(name, uid, Fate::Whole);
-                claim.await?;
-                tracing::info!(claim = name, "a volume is deleted with its cluster");
-            }
-            let message = format!("{} volumes are going", volumes.len());
-            Ok(Some(("VolumeInUse", message)))
-        },
-        Ending::Wait(message) => Ok(Some(("VolumeInUse", message))),
-        Ending::Release => {
-            let rest: Vec<_> = cluster
-                .finalizers()
-                .iter()
-                .filter(|one| *one != FINALIZER)
-                .collect();
-            finalizers(cluster, api, json!(rest)).await?;
-            Ok(None)
-        },
-    }
-}
-
-/// Puts the finalizer on, once.
-async fn hold(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
-    let known = cluster.finalizers();
-    if known.iter().any(|one| one == FINALIZER) {
-        return Ok(());
-    }
-    let all: Vec<&str> = known
-        .iter()
-        .map(String::as_str)
-        .chain([FINALIZER])
-        .collect();
-    finalizers(cluster, api, json!(all)).await
-}
-
-/// Writes the finalizers, unless the cluster is another one than was seen.
-async fn finalizers(cluster: &VectorCluster, api: &ClusterApi, all: Value) -> Result<(), Error> {
-    let change = json!({"metadata": {
-        "finalizers": all, "resourceVersion": cluster.resource_version(),
-    }});
-    match api.merge::<VectorCluster>(&api.subject.name, &change).await {
-        Err(Error::Kubernetes(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-        done => done,
-    }
-}
-
-/// Takes the volumes of an earlier cluster of this name over, when the person names it by its UID.
-async fn adopt(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
-    let Some(uid) = cluster.annotations().get(ADOPT) else {
-        return Ok(());
-    };
-    if uid.is_empty() || *uid == api.subject.uid {
-        return Ok(());
-    }
-    for claim in api.claims_of(uid).await? {
-        let change = json!({"metadata": {
-            "uid": claim.uid(), "labels": {CLUSTER_UID: api.subject.uid},
-        }});
-        let name = claim.name_any();
-        api.merge::<PersistentVolumeClaim>(&name, &change).await?;
-        tracing::info!(claim = name, from = uid, "a volume was taken over");
-    }
-    Ok(())
 }
 
 /// Writes the status, if it says something else than before.

@@ -5,6 +5,7 @@ mod operations;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::accepted::Refused;
 use super::etcd::Work;
 use super::observe::PodSeen;
 use super::render::HTTP_PORT;
@@ -34,8 +35,8 @@ const SHARDS_NAMED: usize = 8;
 /// What a status is made of.
 pub(super) struct Facts<'a> {
     pub(super) situation: &'a Situation<'a>,
-    /// Fields that cannot be carried out, and why.
-    pub(super) not_built: &'a [String],
+    /// Why the manifest is not carried out.
+    pub(super) refused: Option<&'a Refused>,
     /// The revision in force, and the step towards it; absent when nothing is carried out.
     pub(super) update: Option<(&'a InForce<'a>, &'a updates::Step)>,
     /// Workers without a place.
@@ -316,7 +317,7 @@ impl<'a> Facts<'a> {
             .is_some_and(|revision| !revision.current.is_empty());
         if matches!(self.ending, Some((reason, _)) if reason != "Protected") {
             "Deleting"
-        } else if !self.not_built.is_empty() {
+        } else if self.refused.is_some() {
             "Invalid"
         } else if spec.paused {
             "Paused"

@@ -8,6 +8,7 @@ pub(crate) mod double;
 mod growth;
 mod outcome;
 mod process;
+mod refused;
 mod rest;
 mod scenarios;
 mod scene;

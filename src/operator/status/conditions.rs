@@ -87,7 +87,7 @@ fn is_asleep(facts: &Facts<'_>) -> bool {
 
 fn ready(facts: &Facts<'_>) -> Said {
     let (missing, under_way) = (facts.missing(), progressing(facts));
-    let (holds, reason, message) = if !facts.not_built.is_empty() {
+    let (holds, reason, message) = if facts.refused.is_some() {
         let message = "the manifest cannot be carried out".to_owned();
         (false, "ComponentsNotReady", message)
     } else if is_asleep(facts) {
@@ -208,11 +208,15 @@ fn degraded(facts: &Facts<'_>) -> Said {
 }
 
 fn spec_valid(facts: &Facts<'_>) -> Said {
-    if facts.not_built.is_empty() {
-        said("SpecValid", true, "Valid", String::new())
-    } else {
-        said("SpecValid", false, "NotBuilt", facts.not_built.join("; "))
-    }
+    let Some(refused) = facts.refused else {
+        return said("SpecValid", true, "Valid", String::new());
+    };
+    let instead = match refused.instead {
+        Some(generation) => format!("generation {generation}, the last accepted, goes on"),
+        None => "nothing is made".to_owned(),
+    };
+    let message = format!("{}; {instead}", refused.why);
+    said("SpecValid", false, refused.reason, message)
 }
 
 fn version(facts: &Facts<'_>) -> Said {

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus, WorkerStatus};
+use crate::operator::accepted::Refused;
 use crate::operator::etcd::Work;
 use crate::operator::names::Subject;
 use crate::operator::observe::{ClaimSeen, PodSeen, Seen};
@@ -30,7 +31,7 @@ pub(super) struct World {
     given_up: bool,
     surplus: Vec<Surplus>,
     etcd: Option<Work>,
-    not_built: Vec<String>,
+    refused: Option<Refused>,
     ending: Option<(&'static str, String)>,
     certificates: Vec<(String, String)>,
     pub(super) errors: Vec<(String, String)>,
@@ -150,7 +151,7 @@ impl World {
             given_up: false,
             surplus: Vec::new(),
             etcd: None,
-            not_built: Vec::new(),
+            refused: None,
             ending: None,
             certificates: vec![(
                 "demo-gateway-tls".to_owned(),
@@ -225,7 +226,7 @@ impl World {
         };
         status(&Facts {
             situation: &situation,
-            not_built: &self.not_built,
+            refused: self.refused.as_ref(),
             update: self.acted.then_some((&in_force, &self.step)),
             surplus: &self.surplus,
             etcd: self.etcd.as_ref(),
@@ -269,6 +270,18 @@ fn of_a_persons_wish() -> Vec<(&'static str, World)> {
     ]
 }
 
+/// A manifest that cannot be carried out.
+fn refused(reason: &'static str, instead: Option<i64>) -> World {
+    World::changed(|world| {
+        world.refused = Some(Refused {
+            reason,
+            why: "it cannot be".to_owned(),
+            instead,
+        });
+        world.acted = instead.is_some();
+    })
+}
+
 /// What else a person asked for.
 fn of_other_wishes() -> Vec<(&'static str, World)> {
     let made = |change: fn(&mut World)| World::changed(change);
@@ -280,15 +293,9 @@ fn of_other_wishes() -> Vec<(&'static str, World)> {
                 world.acted = false;
             }),
         ),
-        (
-            "invalid",
-            made(|world| {
-                world
-                    .not_built
-                    .push("spec.config is not built yet".to_owned());
-                world.acted = false;
-            }),
-        ),
+        ("not built", refused("NotBuilt", None)),
+        ("downgrade", refused("Downgrade", Some(1))),
+        ("version left out", refused("VersionSkip", Some(1))),
         (
             "asleep",
             made(|world| {
