@@ -39,13 +39,12 @@ pub(super) async fn judge(
     api: &ClusterApi,
 ) -> Result<Option<Refused>, Error> {
     let name = config_map_name(&api.subject);
-    let kept = api.config_map(&name).await?;
-    let kept = kept.map(|kept| read(&kept, &name)).transpose();
-    // What cannot be read any more is as good as none, and is written anew with the next manifest.
-    let kept = kept.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the accepted manifest cannot be read");
-        None
-    });
+    let there = api.config_map(&name).await?;
+    let kept = there.as_ref().and_then(read);
+    if there.is_some() && kept.is_none() {
+        // As good as none; the next manifest that is accepted replaces it.
+        tracing::warn!(config_map = name, "the accepted manifest cannot be read");
+    }
     let running = kept.as_ref().map(|kept| kept.spec.version.as_str());
     let Some((reason, why)) = fault(&cluster.spec, running) else {
         return Ok(None);
@@ -120,20 +119,12 @@ pub(super) fn kept(subject: &Subject, cluster: &VectorCluster, owner: &Value) ->
     })
 }
 
-fn read(kept: &ConfigMap, name: &str) -> Result<Accepted, Error> {
-    let lacks = |field| Error::Incomplete {
-        object: name.to_owned(),
-        field,
-    };
-    let text = |field: &'static str| {
-        let data = kept.data.as_ref();
-        data.and_then(|data| data.get(field)).ok_or(lacks(field))
-    };
-    Ok(Accepted {
-        generation: text("generation")?
-            .parse()
-            .map_err(|_| lacks("generation"))?,
-        spec: serde_json::from_str(text("spec")?).map_err(|_| lacks("spec"))?,
+/// None when it is not one that this operator can read.
+fn read(kept: &ConfigMap) -> Option<Accepted> {
+    let data = kept.data.as_ref()?;
+    Some(Accepted {
+        generation: data.get("generation")?.parse().ok()?,
+        spec: serde_json::from_str(data.get("spec")?).ok()?,
     })
 }
 
@@ -179,7 +170,7 @@ mod tests {
         cluster.metadata.generation = Some(7);
         let kept = kept(&subject, &cluster, &json!({}));
         assert_eq!(kept["metadata"]["name"], "a-accepted");
-        let read = read(&serde_json::from_value(kept).unwrap(), "a").unwrap();
+        let read = read(&serde_json::from_value(kept).unwrap()).unwrap();
         assert_eq!((read.generation, read.spec), (7, cluster.spec));
     }
 }

@@ -164,7 +164,7 @@ impl Instruments {
     }
 
     /// Counts a request to the API server and how it was answered, if at all.
-    pub(super) fn count_request(&self, asked: Asked, answered: Result<StatusCode, ()>) {
+    pub(super) fn count_request(&self, asked: Asked, answered: Option<StatusCode>) {
         let code = requests::code(answered);
         let Asked { verb, resource } = asked;
         let counted = Count::OperatorRequests {
@@ -337,7 +337,7 @@ mod tests {
         writer.apply_watcher_event(&Event::InitDone);
         instruments.fill(clusters).await;
         let request = requests::named(&http::Method::GET, "/api/v1/pods", None);
-        instruments.count_request(request, Ok(StatusCode::OK));
+        instruments.count_request(request, Some(StatusCode::OK));
         let text = instruments.metrics.render();
         for line in [
             "vectorsphere_operator_is_leader 1",

@@ -1,6 +1,7 @@
 //! With an operator that acts, in real pods.
 
 pub(crate) mod charts;
+pub(crate) mod evictions;
 pub(crate) mod lifecycle;
 pub(crate) mod living;
 pub(crate) mod members;
