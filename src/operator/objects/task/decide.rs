@@ -77,6 +77,9 @@ impl Report {
     }
 }
 
+/// Seconds that a task waits for its cluster to be there.
+const CLUSTER_AWAITED: i64 = 120;
+
 /// What is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
@@ -116,8 +119,19 @@ pub(super) fn decide(facts: &Facts<'_>) -> Step {
         Some(cluster) if cluster.metadata.deletion_timestamp.is_none() => cluster,
         Some(_) | None => {
             let name = &facts.task.spec.cluster;
-            let message = format!("there is no VectorCluster {name} in this namespace, or it goes");
-            return Step::Say(Report::new(State::Rejected, "ClusterMissing", message));
+            let mut message =
+                format!("there is no VectorCluster {name} in this namespace, or it goes");
+            // Who applies both at once may name the task first.
+            let created = facts.task.metadata.creation_timestamp.as_ref();
+            let age = created.map(|made| facts.now.as_second().saturating_sub(made.0.as_second()));
+            let state = match age {
+                Some(age) if age < CLUSTER_AWAITED && state != Some(State::Running) => {
+                    message.push_str(&format!("; it is waited for {CLUSTER_AWAITED} s"));
+                    State::Pending
+                },
+                _ => State::Rejected,
+            };
+            return Step::Say(Report::new(state, "ClusterMissing", message));
         },
     };
     if let Some((reason, message)) = impossible(facts.task, cluster) {
@@ -301,14 +315,17 @@ mod tests {
             said(&step(&restart, &[], &asleep)),
             ("Rejected", "Hibernated")
         );
-        let missing = decide(&Facts {
-            task: &restart,
-            others: &[],
-            cluster: None,
-            youngest: None,
-            now: at(1_000),
-        });
-        assert_eq!(said(&missing), ("Rejected", "ClusterMissing"));
+        let missing = |now: i64| {
+            decide(&Facts {
+                task: &restart,
+                others: &[],
+                cluster: None,
+                youngest: None,
+                now: at(now),
+            })
+        };
+        assert_eq!(said(&missing(120)), ("Pending", "ClusterMissing"));
+        assert_eq!(said(&missing(121)), ("Rejected", "ClusterMissing"));
     }
 
     #[test]

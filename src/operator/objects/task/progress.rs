@@ -32,10 +32,15 @@ pub(super) fn roles(task: &VectorOpsTask, spec: &VectorClusterSpec) -> Vec<Role>
     }
 }
 
-/// How many pods of a role there should be.
+/// How many pods of a role there should be at least.
 fn wanted(spec: &VectorClusterSpec, role: Role) -> usize {
+    let gateway = &spec.gateway;
     let replicas = match role {
-        Role::Gateway => spec.gateway.replicas,
+        // Their number is the autoscaler's, where there is one.
+        Role::Gateway => gateway
+            .autoscaling
+            .as_ref()
+            .map_or(gateway.replicas, |scaling| scaling.min_replicas),
         Role::Master => spec.master.replicas,
         Role::Worker => spec.worker.replicas,
         Role::Etcd => spec
