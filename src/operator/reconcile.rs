@@ -143,12 +143,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         holding::adopt(cluster, &api).await?;
     }
     let seen = Seen::look(&api, Timestamp::now()).await?;
-    let next = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.next_worker_ordinal);
-    let next = u32::try_from(next.unwrap_or(0)).unwrap_or(0);
-    let observation = seen.observation(&api.subject.name, next);
+    let observation = seen.observation(&api.subject.name, cluster.status.as_ref());
     let plan = plan(&cluster.spec, &api.subject.name, &observation);
     let round = Round {
         cluster,

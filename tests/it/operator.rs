@@ -10,6 +10,7 @@ mod outcome;
 mod process;
 mod refused;
 mod rest;
+mod safety;
 mod scenarios;
 mod scene;
 mod storms;

@@ -76,6 +76,8 @@ fn a_status_at_rest_stays_as_it_is_and_tells_nothing() {
         world.before = Some(first.clone());
         let second = world.status();
         world.before = Some(second.clone());
+        // Time alone changes nothing.
+        world.now += 60;
         let third = world.status();
         assert_eq!(second, third, "{name}");
         assert_eq!(transitions(Some(&second), &third), [], "{name}");

@@ -34,6 +34,8 @@ pub(crate) struct Led {
     pub(crate) term: i64,
     /// Workers that take no new shard.
     pub(crate) draining: BTreeSet<String>,
+    /// Shards that a worker still holds which is to go.
+    pub(crate) held: Vec<String>,
     /// Bytes that each worker uses of its volume, whose file system is a twentieth smaller than it; none:
     /// not measured.
     pub(crate) used_bytes: Option<u64>,
@@ -236,7 +238,8 @@ impl AdminService for Master {
         } else {
             led.draining.insert(asked.name);
         }
-        Ok(Response::new(proto::DrainProcessResponse::default()))
+        let shards = led.held.clone();
+        Ok(Response::new(proto::DrainProcessResponse { shards }))
     }
 
     async fn create_collection(
