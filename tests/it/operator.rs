@@ -9,6 +9,7 @@ pub(crate) mod double;
 mod outcome;
 mod process;
 mod rest;
+mod rights;
 mod scenarios;
 mod scene;
 mod specs;
