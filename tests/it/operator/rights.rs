@@ -18,12 +18,7 @@ use super::scene::{
 };
 
 /// Rights that are given and that nothing here uses, each with a reason.
-const UNUSED: &[(&str, &str, &str, &str)] = &[(
-    GROUP,
-    "vectorclusters/finalizers",
-    "update",
-    "no object of ours holds up the end of its owner",
-)];
+const UNUSED: &[(&str, &str, &str, &str)] = &[];
 
 /// A definition of another operator, with whatever fields.
 fn definition(group: &str, plural: &str, kind: &str) -> Value {
