@@ -20,6 +20,8 @@ mod certificates;
 mod cluster_api;
 mod credentials;
 mod definitions;
+#[cfg(test)]
+mod documented;
 mod endpoint;
 mod error;
 mod etcd;

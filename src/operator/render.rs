@@ -207,4 +207,4 @@ impl Render<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -110,6 +110,9 @@ fn refused(spec: &VectorClusterSpec) -> Vec<String> {
 }
 
 #[cfg(test)]
+mod leaves;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::topology::{LAPTOP_SAMPLE, manifest};

@@ -162,7 +162,7 @@ async fn round(object: Arc<VectorCollection>, context: Arc<Collections>) -> Resu
         },
     };
     let before = object.status.as_ref();
-    let after = status(&object, &decision, desk);
+    let after = status(&object, &decision, desk.now());
     desk.write_status(&object, &after, before).await?;
     let before = before.map_or(&[][..], |status| &status.conditions);
     let told = told::transition(before, &after.conditions);
@@ -316,23 +316,34 @@ async fn act(
     Ok(())
 }
 
-/// What is said when the action failed.
+/// What is said when the action failed. What is known of an index stays.
 fn failed(decision: Decision, error: String) -> Decision {
+    let said = |truth, message: String| Said::new(truth, "ChangeFailed", message);
+    let unknown = decision.indexed.reason == decision.ready.reason;
+    let indexed = if unknown {
+        said(Truth::Unknown, String::new())
+    } else {
+        decision.indexed
+    };
     Decision {
-        ready: Said::new(Truth::False, "ChangeFailed", error.clone()),
-        synced: Said::new(Truth::False, "ChangeFailed", error),
+        ready: said(Truth::False, error.clone()),
+        synced: said(Truth::False, error),
+        indexed,
         pace: Pace::Waiting,
         ..decision
     }
 }
 
-fn status(object: &VectorCollection, decision: &Decision, desk: &Desk) -> VectorCollectionStatus {
+fn status(
+    object: &VectorCollection,
+    decision: &Decision,
+    now: Timestamp,
+) -> VectorCollectionStatus {
     // What is not known now stays as it was last known.
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation;
-    let condition = |type_: &str, said: &Said| {
-        said.condition(type_, &before.conditions, generation, desk.now())
-    };
+    let condition =
+        |type_: &str, said: &Said| said.condition(type_, &before.conditions, generation, now);
     let conditions = vec![
         condition("Ready", &decision.ready),
         condition("Synced", &decision.synced),
@@ -353,3 +364,6 @@ fn status(object: &VectorCollection, decision: &Decision, desk: &Desk) -> Vector
     }
     after
 }
+
+#[cfg(test)]
+mod tests;

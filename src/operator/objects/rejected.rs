@@ -18,7 +18,7 @@ use super::desk::{Desk, Kind};
 use super::said::{Said, Truth};
 use crate::crd::v1alpha1::{VectorBackup, VectorBackupSchedule, VectorRestore};
 use crate::fault::chain;
-use crate::operator::events::warned;
+use crate::operator::events::{Told, warned};
 use crate::operator::{DEBOUNCE, Error, scoped};
 use crate::tasks::Tasks;
 
@@ -63,11 +63,16 @@ async fn round<K: Kind + Serialize>(object: Arc<K>, desk: Arc<Desk>) -> Result<A
     let whole = serde_json::to_value(&object).unwrap_or_default();
     if let Some(status) = rejection(&K::kind(&()), &whole, desk.now()) {
         desk.write_status(&object, &status, None).await?;
-        desk.tell(&object, &[warned("Rejected", MESSAGE)]).await;
+        desk.tell(&object, &[told()]).await;
         let (kind, name) = (K::kind(&()), object.name_any());
         tracing::info!(%kind, name, reason = REASON, "an object was rejected");
     }
     Ok(desk.done(&object))
+}
+
+/// What is told of an object that is answered.
+fn told() -> Told {
+    warned("Rejected", MESSAGE)
 }
 
 /// The status of an object that is not answered yet.
@@ -95,7 +100,48 @@ fn rejection(kind: &str, object: &Value, now: Timestamp) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::operator::documented;
+
+    /// The kinds as this module names them, each before it is answered.
+    fn kinds() -> [&'static str; 3] {
+        ["VectorBackup", "VectorBackupSchedule", "VectorRestore"]
+    }
+
+    #[test]
+    fn what_is_said_of_each_kind_is_what_is_documented() {
+        let mut given = BTreeSet::new();
+        for kind in kinds() {
+            let object = json!({"metadata": {"generation": 1}});
+            let status = rejection(kind, &object, Timestamp::UNIX_EPOCH).unwrap();
+            let conditions = status["conditions"].as_array().unwrap();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            for condition in conditions {
+                given.insert([
+                    kind.to_owned(),
+                    text(&status["state"]),
+                    text(&condition["type"]),
+                    text(&condition["reason"]),
+                    told().reason.to_owned(),
+                ]);
+            }
+        }
+        let rows = documented::lines("| Kind | `state` |").into_iter().skip(2);
+        let rows = rows.map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            [1, 2, 3, 4, 5].map(|at| documented::words(cells[at]).collect::<String>())
+        });
+        assert_eq!(given, rows.collect());
+    }
+
+    #[test]
+    fn nothing_else_can_be_said() {
+        let said = ["BackupsNotAvailable", "Complete", "Ready", "Rejected"];
+        let literals = documented::literals(include_str!("rejected.rs"));
+        assert_eq!(literals, BTreeSet::from(said));
+    }
 
     #[test]
     fn each_object_is_answered_once() {

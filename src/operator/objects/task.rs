@@ -117,10 +117,7 @@ async fn round(task: Arc<VectorOpsTask>, desk: Arc<Desk>) -> Result<Action, Erro
         (Step::Keep(left), _) => return Ok(Action::requeue(left)),
         (Step::Remove, _) => desk.delete(&task).await?,
         (Step::Say(report), _) => return say(&task, &report, &desk).await,
-        (Step::Begin, _) => {
-            let report = Report::new(State::Running, "Running", "it begins");
-            return say(&task, &report, &desk).await;
-        },
+        (Step::Begin, _) => return say(&task, &begun(), &desk).await,
         (Step::Work(since), Some(cluster)) => {
             let work = Work {
                 cluster: &cluster,
@@ -156,29 +153,51 @@ async fn others(task: &VectorOpsTask, desk: &Desk) -> Result<Vec<VectorOpsTask>,
 
 /// Writes what is said of a task; when it is looked at next follows from that.
 async fn say(task: &VectorOpsTask, report: &Report, desk: &Desk) -> Result<Action, Error> {
-    let before = task.status.clone().unwrap_or_default();
-    let state = report.state;
-    let said = Said::new(state.complete(), report.reason, report.message.clone());
-    let generation = task.metadata.generation;
-    let complete = said.condition("Complete", &before.conditions, generation, desk.now());
-    let begun = before.started_at.clone();
-    let after = VectorOpsTaskStatus {
-        state: Some(state.as_str().to_owned()),
-        message: Some(complete.message.clone()),
-        started_at: begun.or_else(|| (state == State::Running).then(|| Time(desk.now()))),
-        completed_at: state.is_end().then(|| Time(desk.now())),
-        conditions: vec![complete],
-    };
-    let changed = before.state != after.state;
-    desk.write_status(task, &after, task.status.as_ref())
-        .await?;
-    if changed {
-        let (name, state) = (task.name_any(), state.as_str());
+    let after = status(task, report, desk.now());
+    let before = task.status.as_ref();
+    desk.write_status(task, &after, before).await?;
+    if before.and_then(|before| before.state.as_ref()) != after.state.as_ref() {
+        let (name, state) = (task.name_any(), report.state.as_str());
         tracing::info!(task = name, state, reason = report.reason, "a task went on");
         desk.tell(task, told(report).as_slice()).await;
         return Ok(desk.go_on(task));
     }
     Ok(desk.wait(task))
+}
+
+/// What is said of a task.
+fn status(task: &VectorOpsTask, report: &Report, now: Timestamp) -> VectorOpsTaskStatus {
+    let before = task.status.clone().unwrap_or_default();
+    let state = report.state;
+    let said = Said::new(state.complete(), report.reason, report.message.clone());
+    let generation = task.metadata.generation;
+    let complete = said.condition("Complete", &before.conditions, generation, now);
+    let begun = before.started_at;
+    VectorOpsTaskStatus {
+        state: Some(state.as_str().to_owned()),
+        message: Some(complete.message.clone()),
+        started_at: begun.or_else(|| (state == State::Running).then_some(Time(now))),
+        completed_at: state.is_end().then_some(Time(now)),
+        conditions: vec![complete],
+    }
+}
+
+/// What is said of a task that has only just begun.
+fn begun() -> Report {
+    Report::new(State::Running, "Running", "it begins")
+}
+
+/// What is said of work that was tried.
+fn tried(worked: Result<Progress, Error>) -> Report {
+    match worked {
+        Ok(Progress::Done(message)) => Report::new(State::Succeeded, "Succeeded", message),
+        Ok(Progress::Going(message)) => Report::new(State::Running, "Running", message),
+        Err(error) => Report::new(
+            State::Running,
+            "StepFailed",
+            format!("it is tried again: {}", chain(&error)),
+        ),
+    }
 }
 
 /// What is told of a task whose state is another now.
@@ -213,19 +232,11 @@ impl Work<'_> {
             | OpsTask::ReplaceWorker
             | OpsTask::VerifyData => Ok(Progress::Going("it is not built yet".to_owned())),
         };
-        match worked {
-            Ok(Progress::Done(message)) => Report::new(State::Succeeded, "Succeeded", message),
-            Ok(Progress::Going(message)) => Report::new(State::Running, "Running", message),
-            Err(error) => {
-                let (name, error) = (task.name_any(), chain(&error));
-                tracing::warn!(task = name, error, "a task met an error");
-                Report::new(
-                    State::Running,
-                    "StepFailed",
-                    format!("it is tried again: {error}"),
-                )
-            },
+        if let Err(error) = &worked {
+            let (name, error) = (task.name_any(), chain(error));
+            tracing::warn!(task = name, error, "a task met an error");
         }
+        tried(worked)
     }
 
     /// Writes a demand on the cluster, unless it stands there. Each is of a manager of its own, since what a
@@ -288,3 +299,6 @@ impl Work<'_> {
         Ok(Progress::Done(message))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::operator::unbuilt;
 use crate::topology::{Observation, Role, manifest, plan};
 
 /// The smallest manifest, with more in its spec: YAML or JSON, over what is there.
-fn manifest_with(more: &Value) -> Value {
+pub(in crate::operator) fn manifest_with(more: &Value) -> Value {
     let mut manifest = json!({
         "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorCluster",
         "metadata": {"name": "demo"},
@@ -28,6 +28,11 @@ fn manifest_with(more: &Value) -> Value {
     manifest
 }
 
+/// Lays one value over another.
+pub(in crate::operator) fn lay(value: &mut Value, more: &Value) {
+    super::overlay::lay(value, more);
+}
+
 /// A spec that can be carried out.
 #[track_caller]
 fn spec(more: &Value) -> VectorClusterSpec {
@@ -37,13 +42,12 @@ fn spec(more: &Value) -> VectorClusterSpec {
     spec
 }
 
-/// Everything that the operator makes of a spec but Secrets.
-fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
-    let subject = Subject {
-        name: "demo".to_owned(),
-        namespace: "search".to_owned(),
-        uid: "8a8b0f5c-0000-4000-8000-000000000000".to_owned(),
-    };
+/// Looks at the rendering of a spec.
+pub(in crate::operator) fn rendered<T>(
+    spec: &VectorClusterSpec,
+    look: impl FnOnce(&Render<'_>) -> T,
+) -> T {
+    let subject = subject();
     let images = Images {
         repository: "images.test/vectorsphere".to_owned(),
         etcd: "images.test/etcd:3.6".to_owned(),
@@ -52,14 +56,31 @@ fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
         "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorCluster", "name": "demo",
         "uid": subject.uid, "controller": true,
     });
-    let render = Render {
+    look(&Render {
         subject: &subject,
         spec,
         images: &images,
         owner: &owner,
         operator_namespace: "vectorsphere-system",
         restarts: &Restarts::new(),
-    };
+    })
+}
+
+/// The cluster that is rendered.
+pub(in crate::operator) fn subject() -> Subject {
+    Subject {
+        name: "demo".to_owned(),
+        namespace: "search".to_owned(),
+        uid: "8a8b0f5c-0000-4000-8000-000000000000".to_owned(),
+    }
+}
+
+/// Everything that the operator makes of a spec but Secrets.
+pub(in crate::operator) fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
+    rendered(spec, |render| objects_of(render, spec))
+}
+
+fn objects_of(render: &Render<'_>, spec: &VectorClusterSpec) -> Vec<Value> {
     let plan = plan(spec, "demo", &Observation::default());
     let of = |role: Role| plan.components.iter().filter(move |one| one.role == role);
     let count = |role: Role| u32::try_from(of(role).count()).unwrap();
@@ -91,20 +112,16 @@ fn objects(spec: &VectorClusterSpec) -> Vec<Value> {
     };
     objects.extend((members > 0).then(|| render.etcd_start(&start)));
     objects.extend(render.etcd((members, members), &template(Role::Etcd)));
-    objects.push(master(
-        &render,
-        count(Role::Master),
-        &template(Role::Master),
-    ));
+    objects.push(master(render, count(Role::Master), &template(Role::Master)));
     for one in of(Role::Worker) {
         objects.extend([
             render.claim(one),
-            worker(&render, one, &template(Role::Worker)),
+            worker(render, one, &template(Role::Worker)),
         ]);
     }
     let autoscaled = spec.gateway.autoscaling.is_some();
     let replicas = (!autoscaled).then(|| count(Role::Gateway));
-    objects.push(gateway(&render, replicas, &template(Role::Gateway)));
+    objects.push(gateway(render, replicas, &template(Role::Gateway)));
     objects
 }
 

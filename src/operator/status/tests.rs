@@ -6,20 +6,9 @@ mod scenes;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::operator::documented;
 use crate::operator::events::transitions;
 use scenes::{World, all};
-
-/// The lines of a section of `docs/operator.md` from one that begins so to the next empty one.
-fn documented(from: &str) -> Vec<&'static str> {
-    let text = include_str!("../../../docs/operator.md");
-    let lines = text.lines().skip_while(|line| !line.starts_with(from));
-    lines.take_while(|line| !line.is_empty()).collect()
-}
-
-/// The words between backticks.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
-}
 
 #[test]
 fn every_reason_of_every_condition_is_given_in_some_scene_and_none_that_is_not_documented() {
@@ -32,17 +21,83 @@ fn every_reason_of_every_condition_is_given_in_some_scene_and_none_that_is_not_d
     // Ready says the reason of Progressing while something progresses.
     let progress = ["Creating", "Updating", "Scaling", "Resizing"];
     given.retain(|(type_, reason)| type_ != "Ready" || !progress.contains(&&**reason));
-    let mut documented_reasons = BTreeSet::new();
-    for line in documented("| Condition | Reasons |").into_iter().skip(2) {
-        let mut cells = line.split('|').skip(1);
-        let (types, reasons) = (cells.next().unwrap(), cells.next().unwrap());
-        for type_ in words(types) {
-            for reason in words(reasons) {
-                documented_reasons.insert((type_.to_owned(), reason.to_owned()));
-            }
+    assert_eq!(given, documented::pairs("| Condition | Reasons |"));
+}
+
+#[test]
+fn every_operation_and_what_blocks_it_is_given_in_some_scene_and_none_that_is_not_documented() {
+    let (mut names, mut given, mut states) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for (_name, world) in all() {
+        for operation in world.status().operations {
+            let blocked = operation.blocked_by.into_iter();
+            given.extend(blocked.map(|by| (operation.name.clone(), by)));
+            names.insert(operation.name);
+            states.insert(operation.state);
         }
     }
-    assert_eq!(given, documented_reasons);
+    // The gates have a table of their own.
+    let mut known = documented::pairs("| Operation | `blockedBy` |");
+    let gates = documented::firsts("| Gate |").into_iter();
+    known.extend(gates.map(|gate| ("Update".to_owned(), gate)));
+    assert_eq!(given, known);
+    assert_eq!(names, documented::firsts("| Operation | `blockedBy` |"));
+    let lines = documented::lines("An operation is").join(" ");
+    let known = documented::words(&lines).map(str::to_owned);
+    assert_eq!(states, known.collect());
+}
+
+/// Words of these sources that are no reason: phases, states of workers and of conditions, and
+/// what an event is about.
+const NO_REASONS: [&str; 21] = [
+    "Away",
+    "Creating",
+    "Degraded",
+    "Deleting",
+    "Drained",
+    "False",
+    "True",
+    "Draining",
+    "Hibernating",
+    "Invalid",
+    "Joining",
+    "Missing",
+    "Paused",
+    "Reconcile",
+    "Removing",
+    "Resizing",
+    "Running",
+    "ScalingIn",
+    "ScalingOut",
+    "Serving",
+    "Updating",
+];
+
+#[test]
+fn nothing_else_can_be_said() {
+    let pairs = ["| Condition | Reasons |", "| Operation | `blockedBy` |"].map(documented::pairs);
+    let mut known: BTreeSet<String> = pairs
+        .into_iter()
+        .flatten()
+        .flat_map(|(type_, reason)| [type_, reason])
+        .collect();
+    known.extend(documented::firsts("| Operation | `blockedBy` |"));
+    known.extend(documented::firsts("| Gate |"));
+    for line in ["Events about a cluster:", "An operation is"] {
+        let lines = documented::lines(line).join(" ");
+        known.extend(documented::words(&lines).map(str::to_owned));
+    }
+    known.extend(NO_REASONS.map(str::to_owned));
+    for source in [
+        include_str!("../status.rs"),
+        include_str!("conditions.rs"),
+        include_str!("operations.rs"),
+        include_str!("../events.rs"),
+        include_str!("../updates.rs"),
+    ] {
+        let mut literals = documented::literals(source);
+        literals.retain(|literal| !known.contains(*literal));
+        assert_eq!(literals, BTreeSet::new());
+    }
 }
 
 /// What the steps themselves tell, and not what changed between two rounds.
@@ -64,8 +119,8 @@ fn every_event_is_sent_between_some_two_scenes_and_none_that_is_not_documented()
             );
         }
     }
-    let lines = documented("Events about a cluster:").join(" ");
-    let known: BTreeSet<&str> = words(&lines).collect();
+    let lines = documented::lines("Events about a cluster:").join(" ");
+    let known: BTreeSet<&str> = documented::words(&lines).collect();
     assert_eq!(sent, known);
 }
 

@@ -12,7 +12,7 @@ use super::scene::server_with;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_double_answers_as_a_real_server() {
     let double = Double::with_nodes(&server_with(&[]), Nodes::None);
-    let url = double.door("contract").await;
+    let url = double.open_door("contract").await;
     let config = Config::new(url.parse().unwrap());
     let server = shared::Server {
         client: Client::try_from(config).unwrap(),

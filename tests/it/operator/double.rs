@@ -8,7 +8,7 @@
 //! older state (`journal`), and a whole state can be kept and put into another double ([`Snapshot`]).
 //!
 //! `contract` runs the same cases here and on a real API server. Knowingly less: no validation by schemas
-//! or rules, no quotas, no admission but that of namespaces that end, no authentication and no rights; of
+//! or rules, no quotas, no admission but that of namespaces that end, no authentication; of
 //! Kubernetes' own kinds next to no defaults are filled in, and lists of theirs that are maps by keys are
 //! known where ours use them (`shape`); pages of a list are not of one moment (`reading`); no strategic
 //! merge patches, no protobuf, no tables, no aggregated discovery, no deletion of collections, no
@@ -27,6 +27,7 @@ pub(crate) mod pods;
 pub(crate) mod reading;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod rights;
 pub(crate) mod selectors;
 pub(crate) mod server;
 pub(crate) mod sets;
@@ -47,6 +48,7 @@ use crate::support::wait_for::wait_for;
 use controllers::Nodes;
 use journal::{Faults, Journal};
 use masters::Led;
+use server::Who;
 use store::{Key, Snapshot, Store};
 
 /// Everything behind the lock.
@@ -126,9 +128,15 @@ impl Double {
         }
     }
 
-    /// Another address of the server: what is asked there is written down under this name.
+    /// Another address of the server, for an operator: what is asked there is written down under this name,
+    /// and what its rights do not cover is refused (`rights`).
     pub(crate) async fn door(&self, name: &str) -> String {
-        server::serve(&self.shared, name).await
+        server::serve(&self.shared, name, Who::Operator).await
+    }
+
+    /// The same for somebody who may do everything.
+    pub(crate) async fn open_door(&self, name: &str) -> String {
+        server::serve(&self.shared, name, Who::Anybody).await
     }
 
     /// Looks at the state, or changes it.

@@ -171,6 +171,13 @@ impl Scene {
         }
     }
 
+    /// No operator has asked for what it may not do.
+    #[track_caller]
+    pub(crate) fn assert_within_rights(&self) {
+        let beyond = self.double.with(|state| state.journal.beyond.clone());
+        assert!(beyond.is_empty(), "{beyond:#?}");
+    }
+
     /// Waits until the cluster, and everything that it owns, is gone.
     pub(crate) async fn until_gone(&self) {
         let gone = self.double.until("the cluster is gone", LIMIT, |state| {
@@ -218,6 +225,7 @@ impl Scene {
                 self.round().await;
             }
             if written() == before {
+                self.assert_within_rights();
                 return;
             }
         }

@@ -383,4 +383,4 @@ fn leave(facts: &Facts<'_>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

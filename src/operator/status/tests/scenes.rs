@@ -36,6 +36,7 @@ pub(super) struct World {
     certificates: Vec<(String, String)>,
     pub(super) errors: Vec<(String, String)>,
     marked: Vec<String>,
+    authority: Option<String>,
     acted: bool,
     /// Seconds since 1970.
     pub(super) now: i64,
@@ -159,6 +160,7 @@ impl World {
             )],
             errors: Vec::new(),
             marked: Vec::new(),
+            authority: None,
             acted: true,
             now: 1_790_000_000,
         }
@@ -234,7 +236,7 @@ impl World {
             acted: self.acted,
             ending: self.ending.clone(),
             certificates: Some(&self.certificates),
-            authority: None,
+            authority: self.authority.clone(),
             errors: &self.errors,
             next_worker_ordinal: 1,
         })
@@ -303,6 +305,51 @@ fn of_other_wishes() -> Vec<(&'static str, World)> {
                 world.seen.pods.clear();
                 world.masters = Err("no master is ready".to_owned());
             }),
+        ),
+    ]
+}
+
+/// Updates that wait, for each gate.
+fn of_gates() -> Vec<(&'static str, World)> {
+    let gates = [
+        Gate::Approved,
+        Gate::InWindow,
+        Gate::Automatic,
+        Gate::PreviousPodServing,
+        Gate::MaxUnavailable,
+        Gate::EtcdQuorum,
+        Gate::LeaderStable,
+        Gate::ShardsFullyReplicated,
+    ];
+    let waits = gates.map(|gate| {
+        let world = World::changed(|world| world.under_way(Some(gate)));
+        (gate.name(), world)
+    });
+    waits.into()
+}
+
+/// Operations that are not of pods alone.
+fn of_operations() -> Vec<(&'static str, World)> {
+    let made = |change: fn(&mut World)| World::changed(change);
+    vec![
+        (
+            "falling asleep",
+            made(|world| world.spec.power = Power::Hibernated),
+        ),
+        (
+            "etcd waits",
+            made(|world| {
+                world.etcd = Some(Work {
+                    message: "demo-etcd-0 is not ready".to_owned(),
+                    waits: true,
+                    voting: 1,
+                    wanted: 3,
+                });
+            }),
+        ),
+        (
+            "another authority",
+            made(|world| world.authority = Some("both are trusted".to_owned())),
         ),
     ]
 }
@@ -409,6 +456,8 @@ fn of_leaving() -> Vec<(&'static str, World)> {
 pub(super) fn all() -> Vec<(&'static str, World)> {
     let mut all = of_a_persons_wish();
     all.extend(of_other_wishes());
+    all.extend(of_gates());
+    all.extend(of_operations());
     all.extend(of_growth());
     all.extend(of_leaving());
     all.extend(trouble::of_trouble());

@@ -1,11 +1,12 @@
 //! Every request that was answered, and what tests have done to requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::Method;
 
 use super::request::Request;
+use super::rights::Right;
 use super::store::{Change, Key, Snapshot};
 
 /// One request, after it was carried out.
@@ -76,6 +77,10 @@ pub(crate) struct Journal {
     pub(crate) written: usize,
     /// What operators made and deleted, by object: how often each.
     pub(crate) counts: BTreeMap<(Key, &'static str), usize>,
+    /// The rights that operators used.
+    pub(crate) used: BTreeSet<Right>,
+    /// Requests that were refused for want of a right, each with that.
+    pub(crate) beyond: Vec<String>,
 }
 
 impl Journal {

@@ -1,7 +1,8 @@
 //! Pods that run on a node, and claims that are bound.
 //!
 //! A pod runs when its claims and Secrets are there. One whose image has `broken` in its name never gets
-//! ready, as one whose image does not exist.
+//! ready, as one whose image does not exist. All nodes are as one: it has the labels below and less than a
+//! tebibyte of memory, and a pod that wants others stays without a node.
 
 use serde_json::{Value, json};
 
@@ -53,6 +54,45 @@ fn starting() -> Value {
     })
 }
 
+/// The labels of every node.
+const NODE: [(&str, &str); 2] = [("disk", "fast"), ("kubernetes.io/os", "linux")];
+
+/// Whether a node takes the pod: by its selector, by rules of affinity that ask whether a label exists, and
+/// by its memory.
+fn fits(pod: &Value) -> bool {
+    let spec = &pod["spec"];
+    let has = |name: &str| NODE.iter().any(|(label, _)| *label == name);
+    let selector = spec["nodeSelector"].as_object().into_iter().flatten();
+    let selected = selector
+        .into_iter()
+        .all(|(name, value)| NODE.iter().any(|(label, of)| label == name && value == of));
+    let terms = spec
+        .pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution")
+        .and_then(|required| required["nodeSelectorTerms"].as_array());
+    let met = |term: &Value| {
+        let rules = term["matchExpressions"].as_array().into_iter().flatten();
+        rules
+            .into_iter()
+            .all(|rule| rule["operator"] == "Exists" && has(text(rule, "/key")))
+    };
+    let containers = spec["containers"].as_array().into_iter().flatten();
+    let small = containers
+        .into_iter()
+        .all(|one| !text(one, "/resources/requests/memory").ends_with("Ti"));
+    selected && small && terms.is_none_or(|terms| terms.iter().any(met))
+}
+
+/// Nobody takes it, for long enough that nobody waits any more.
+fn unschedulable() -> Value {
+    json!({
+        "phase": "Pending",
+        "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available", "lastTransitionTime": "2020-01-01T00:00:00Z",
+        }],
+    })
+}
+
 /// Brings a pod on.
 pub(crate) fn pod(state: &mut State, masters: &mut Masters, key: &Key) {
     let store = &mut state.store;
@@ -75,7 +115,9 @@ pub(crate) fn pod(state: &mut State, masters: &mut Masters, key: &Key) {
         .all(|claim| is_there("persistentvolumeclaims", claim));
     let has_secrets = volumes(&pod, "/secret/secretName").all(|name| is_there("secrets", &name));
     if pod["spec"]["nodeName"].is_null() {
-        if has_claims {
+        if !fits(&pod) {
+            change(store, key, |pod| pod["status"] = unschedulable());
+        } else if has_claims {
             change(store, key, |pod| {
                 pod["spec"]["nodeName"] = json!("node-1");
                 pod["status"] = starting();

@@ -16,6 +16,7 @@ use super::kinds::Scope;
 use super::reading;
 use super::refusal::Refusal;
 use super::request::{Place, Request};
+use super::rights;
 use super::store::{Key, text};
 use super::verbs::{Deletion, Made, Way};
 use super::{Shared, State};
@@ -23,11 +24,21 @@ use super::{Shared, State};
 /// More than any body has.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Who comes through a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// An operator, with the chart's rights.
+    Operator,
+    /// Somebody who may do everything.
+    Anybody,
+}
+
 /// One listener.
 #[derive(Clone)]
 struct Door {
     shared: Arc<Shared>,
     name: Arc<str>,
+    who: Who,
 }
 
 /// An answer before it is sent, and what was done.
@@ -49,12 +60,13 @@ impl Done {
 }
 
 /// Starts to answer; the URL.
-pub(crate) async fn serve(shared: &Arc<Shared>, name: &str) -> String {
+pub(crate) async fn serve(shared: &Arc<Shared>, name: &str, who: Who) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let door = Door {
         shared: Arc::clone(shared),
         name: name.into(),
+        who,
     };
     let router = Router::new().fallback(answer).with_state(door);
     let stopping = shared.tasks.stopping();
@@ -82,6 +94,9 @@ async fn answer(Given(door): Given<Door>, request: HttpRequest<Body>) -> Respons
     let Some(place) = place else {
         return discovery(&door, &request);
     };
+    if let Some(refusal) = door.forbidden(&place, &request) {
+        return refused(&refusal);
+    }
     if request.is_set("watch") && request.method == Method::GET {
         return match reading::watch(&door.shared, &place, &request) {
             Ok(lines) => respond(200, "application/json", Body::from_stream(lines)),
@@ -167,6 +182,24 @@ impl Door {
         }
         let judge = state.faults.judge.as_mut();
         judge.map_or(Verdict::Pass, |judge| judge(&self.name, request))
+    }
+
+    /// The refusal of a request that takes a right which the operator does not have.
+    fn forbidden(&self, place: &Place, request: &Request) -> Option<Refusal> {
+        if self.who == Who::Anybody {
+            return None;
+        }
+        let mut state = self.shared.lock();
+        let is_there = state.store.get(&request.call(place).key()).is_some();
+        let needed = rights::needed(place, request, is_there);
+        let Some(missing) = rights::missing(&needed, &place.name) else {
+            state.journal.used.extend(needed);
+            return None;
+        };
+        let (method, path) = (&request.method, &request.path);
+        let beyond = format!("{method} {path} takes: {missing}");
+        state.journal.beyond.push(beyond.clone());
+        Some(Refusal::new(403, "Forbidden", beyond))
     }
 
     /// Carries a request out and writes it down. None when its answer is held back.

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const MINE: &str = "u-mine";
+pub(in crate::operator::objects::collection) const MINE: &str = "u-mine";
 
-fn object(change: Value) -> VectorCollection {
+pub(in crate::operator::objects::collection) fn object(change: Value) -> VectorCollection {
     let mut object = json!({
         "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorCollection",
         "metadata": {
@@ -26,12 +26,12 @@ fn object(change: Value) -> VectorCollection {
     serde_json::from_value(object).unwrap()
 }
 
-fn spec(spec: Value) -> VectorCollection {
+pub(in crate::operator::objects::collection) fn spec(spec: Value) -> VectorCollection {
     object(json!({"spec": spec}))
 }
 
 /// One that is being deleted and may take its collection along.
-fn leaving(more: Value) -> VectorCollection {
+pub(in crate::operator::objects::collection) fn leaving(more: Value) -> VectorCollection {
     let mut spec = json!({"deletionPolicy": "Delete"});
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
@@ -43,7 +43,10 @@ fn leaving(more: Value) -> VectorCollection {
 }
 
 /// A collection of the right shape, in a state, made for an object of this UID.
-fn there(state: &str, owner: Option<&str>) -> proto::CollectionState {
+pub(in crate::operator::objects::collection) fn there(
+    state: &str,
+    owner: Option<&str>,
+) -> proto::CollectionState {
     let config = owner.map_or_else(|| json!({}), |uid| json!({"owner": {"uid": uid}}));
     let report = proto::ShardReport {
         state: "serving".to_owned(),
@@ -67,7 +70,9 @@ fn there(state: &str, owner: Option<&str>) -> proto::CollectionState {
     }
 }
 
-fn state(collections: Vec<proto::CollectionState>) -> proto::GetClusterStateResponse {
+pub(in crate::operator::objects::collection) fn state(
+    collections: Vec<proto::CollectionState>,
+) -> proto::GetClusterStateResponse {
     proto::GetClusterStateResponse {
         leader: "small-master-0".to_owned(),
         collections,
@@ -75,7 +80,7 @@ fn state(collections: Vec<proto::CollectionState>) -> proto::GetClusterStateResp
     }
 }
 
-fn rival(uid: &str, day: &str) -> Rival {
+pub(in crate::operator::objects::collection) fn rival(uid: &str, day: &str) -> Rival {
     Rival {
         name: uid.to_owned(),
         uid: uid.to_owned(),
@@ -83,7 +88,7 @@ fn rival(uid: &str, day: &str) -> Rival {
     }
 }
 
-fn of(
+pub(in crate::operator::objects::collection) fn of(
     object: &VectorCollection,
     rivals: &[Rival],
     state: &proto::GetClusterStateResponse,
