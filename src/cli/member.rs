@@ -32,7 +32,7 @@ use crate::probes::{Probes, Readiness};
 use crate::process::{Card, DataFolder, write_atomically};
 use crate::resilience::backoff::Backoff;
 use crate::router::Maps;
-use crate::security::{self, ApiKeys, Credentials, Gate, Peers, check_listen, tls};
+use crate::security::{self, ApiKeys, Credentials, Gate, Login, Peers, check_listen, tls};
 use crate::settings::Process;
 use crate::tasks::Tasks;
 use crate::telemetry::{Count, Level, Metrics};
@@ -64,6 +64,7 @@ pub(super) struct Member {
     pub(super) tls: tls::Handle,
     pub(super) peers: Peers,
     etcd_credentials: Credentials,
+    etcd_login: Login,
     pub(super) metrics: Metrics,
     settings: Process,
     readiness: Arc<Mutex<Readiness>>,
@@ -99,6 +100,10 @@ impl Member {
         check_listen(settings.listen, keys.as_ref(), &tls)?;
         let peer_credentials = credentials(settings.peer_tls.as_deref())?;
         let etcd_credentials = credentials(settings.etcd_tls.as_deref())?;
+        let etcd_login = match &settings.etcd_auth {
+            Some(folder) => Login::load(folder)?,
+            None => Login::none(),
+        };
         let peers = Peers::new(peer_credentials, &settings.cluster, &settings.namespace);
         let readiness = Readiness::NotReady("starting".to_owned());
         let member = Self {
@@ -114,6 +119,7 @@ impl Member {
             tls,
             peers,
             etcd_credentials,
+            etcd_login,
             settings,
             readiness: Arc::new(Mutex::new(readiness)),
             metrics: shell.metrics,
@@ -132,6 +138,7 @@ impl Member {
             ("peers", self.peers.credentials().clone()),
             ("etcd", self.etcd_credentials.clone()),
         ];
+        let login = self.etcd_login.clone();
         async move {
             loop {
                 tokio::select! {
@@ -142,6 +149,7 @@ impl Member {
                 for (whose, credentials) in &credentials {
                     tell_refreshed(whose, credentials.refresh());
                 }
+                tell_login(login.refresh());
             }
         }
     }
@@ -179,7 +187,8 @@ impl Member {
             &self.etcd_credentials,
             Arc::clone(&self.entropy),
         )
-        .await?;
+        .await?
+        .logging_in(&self.etcd_login, Arc::clone(&self.clock));
         let remembered = read_uid(self.folder.path())?;
         let expected = expected(remembered, settings.cluster_uid)?;
         let mut backoff = Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_MOST);
@@ -385,6 +394,18 @@ fn tell_refreshed(whose: &str, refreshed: Result<bool, security::Error>) {
             code = error.code(),
             error = chain(&error),
             "the certificates stay as they were"
+        ),
+    }
+}
+
+fn tell_login(refreshed: Result<bool, security::Error>) {
+    match refreshed {
+        Ok(false) => {},
+        Ok(true) => tracing::info!("another user or password for etcd is in use"),
+        Err(error) => tracing::warn!(
+            code = error.code(),
+            error = chain(&error),
+            "user and password for etcd stay as they were"
         ),
     }
 }
