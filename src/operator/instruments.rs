@@ -22,7 +22,7 @@ use super::Error;
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorCluster;
 use crate::fault::Fault;
-use crate::probes::{Probes, Readiness};
+use crate::probes::{Probes, Readiness, Refusals};
 use crate::telemetry::{Count, Level, Metrics, Outcome, Timing};
 
 /// Clusters whose conditions are told; one operator is not made for more.
@@ -103,6 +103,11 @@ impl Instruments {
             readiness: Arc::new(move || asked.lock().readiness()),
             metrics: Arc::new(move || counted.render()),
         }
+    }
+
+    /// What becomes of handshakes that fail.
+    pub(super) fn refusals(&self) -> Refusals {
+        Refusals::new(&self.metrics, Arc::clone(&self.clock))
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
