@@ -17,14 +17,14 @@ use super::cluster_api::{ClusterApi, Fate};
 use super::etcd;
 use super::events::{Told, told};
 use super::masters::Masters;
-use super::names::{FAILED, RETIRED, REVISION, REVISION_ROLE, ROLE, claim_of};
+use super::names::{ADOPT, CLUSTER_UID, FAILED, RETIRED, REVISION, REVISION_ROLE, ROLE, claim_of};
 use super::observe::{PodSeen, Seen};
 use super::render::{self, Render, Workers};
 use super::revisions::{Kept, Templates, outdated};
 use super::situation::{InForce, Situation, Surplus, templates};
 use super::updates;
 use super::volumes;
-use crate::crd::v1alpha1::{Power, ScaledDownVolumes};
+use crate::crd::v1alpha1::{Power, ScaledDownVolumes, VectorCluster};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, chain};
 use crate::topology::{Component, Role};
@@ -381,6 +381,25 @@ pub(super) async fn stop_processes(api: &ClusterApi, seen: &Seen) -> Result<(), 
     }
     for pod in seen.of(Role::Worker).filter(|pod| !pod.leaving) {
         api.delete::<Pod>(&pod.name, &pod.uid, Fate::Whole).await?;
+    }
+    Ok(())
+}
+
+/// Takes the volumes of an earlier cluster of this name over, when the person names it by its UID.
+pub(super) async fn adopt(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
+    let Some(uid) = cluster.annotations().get(ADOPT) else {
+        return Ok(());
+    };
+    if uid.is_empty() || *uid == api.subject.uid {
+        return Ok(());
+    }
+    for claim in api.claims_of(uid).await? {
+        let change = json!({"metadata": {
+            "uid": claim.uid(), "labels": {CLUSTER_UID: api.subject.uid},
+        }});
+        let name = claim.name_any();
+        api.merge::<PersistentVolumeClaim>(&name, &change).await?;
+        tracing::info!(claim = name, from = uid, "a volume was taken over");
     }
     Ok(())
 }

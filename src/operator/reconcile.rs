@@ -20,16 +20,14 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Error;
 use super::act::{self, Act, Outcome};
-use super::authority::Authorities;
 use super::cluster_api::{ClusterApi, Fate, within};
 use super::credentials::Maker;
 use super::events;
+use super::external::{self, Asked};
 use super::instruments::Instruments;
+use super::issuers::{Demand, Issuers};
 use super::masters::Masters;
-use super::names::{
-    ADOPT, CLUSTER_UID, FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY,
-    Subject,
-};
+use super::names::{FINALIZER, FORCE_DELETE, MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY, Subject};
 use super::observe::Seen;
 use super::render::{Images, Render};
 use super::revisions::{self, Choice, Kept, Restarts};
@@ -97,7 +95,7 @@ struct Round<'a> {
     owner: Value,
     restarts: Restarts,
     /// Who issues certificates, and who is trusted; absent when nothing is carried out.
-    authorities: Option<Authorities>,
+    issuers: Option<Issuers>,
     seen: Seen,
     plan: Plan,
     /// Fields that cannot be carried out.
@@ -115,6 +113,7 @@ struct Done<'a> {
     certificates: Option<Vec<(String, String)>>,
     update: Option<(InForce<'a>, updates::Step)>,
     surplus: Vec<Surplus>,
+    external: Option<Asked>,
 }
 
 /// Carries a manifest out as far as that goes now; what that came to.
@@ -143,7 +142,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
     };
     if ending.is_none() && not_built.is_empty() && !cluster.spec.paused {
         hold(cluster, &api).await?;
-        adopt(cluster, &api).await?;
+        act::adopt(cluster, &api).await?;
     }
     let seen = Seen::look(&api, Timestamp::now()).await?;
     let next = cluster
@@ -158,7 +157,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         context,
         owner: json!(cluster.controller_owner_ref(&())),
         restarts: situation::restarts(cluster.annotations()),
-        authorities: None,
+        issuers: None,
         // One that is only planned is not used up: its volume may belong to somebody else.
         next_worker_ordinal: observation.next_worker_ordinal,
         etcd_members: etcd_members(&cluster.spec, &seen),
@@ -180,28 +179,32 @@ impl Round<'_> {
         let acts = self.not_built.is_empty() && !self.cluster.spec.paused && stands;
         let mut outcome = Outcome::default();
         if acts {
-            let found = self.find_authorities().await;
-            self.authorities = outcome.keep("certificates", found);
+            let found = self.find_issuers().await;
+            self.issuers = outcome.keep("certificates", found);
             self.restart_for_trust();
         }
         self.round(acts, outcome).await
     }
 
     /// The authorities, after the step of their change that is due.
-    async fn find_authorities(&self) -> Result<Authorities, Error> {
+    async fn find_issuers(&self) -> Result<Issuers, Error> {
         let demand = self.cluster.annotations().get(ROTATE_AUTHORITY);
         let members = self.seen.of(Role::Etcd);
         let started = members.filter_map(|pod| pod.created).min();
         let started =
             started.and_then(|time| OffsetDateTime::from_unix_timestamp(time.as_second()).ok());
+        let demand = Demand {
+            demand: demand.map(String::as_str),
+            etcd_started: started,
+        };
         let maker = &self.context.maker;
-        let how = (demand.map(String::as_str), started);
-        maker.authorities(&self.api, &self.owner, how).await
+        let spec = &self.cluster.spec;
+        maker.issuers(&self.api, spec, &self.owner, demand).await
     }
 
     /// Whom etcd trusts it reads when it starts.
     fn restart_for_trust(&mut self) {
-        let trusted = self.authorities.as_ref().and_then(|all| all.trusted_since);
+        let trusted = self.issuers.as_ref().and_then(|all| all.own.trusted_since);
         let Some(trusted) = trusted.and_then(|since| since.format(&Rfc3339).ok()) else {
             return;
         };
@@ -240,6 +243,7 @@ impl Round<'_> {
         if let Some(asked) = &asked {
             self.act(&situation, asked, masters.as_ref().ok(), &mut done)
                 .await;
+            done.external = external::asked(&self.api, &self.context.maker, &situation).await;
         }
         self.say(&situation, &done).await
     }
@@ -261,7 +265,7 @@ impl Round<'_> {
         let known = self.cluster.status.as_ref();
         let known = known.and_then(|status| status.revision.as_ref());
         let current = known.and_then(|revision| self.seen.revision(&revision.current));
-        if let (None, Some(current)) = (&self.authorities, current) {
+        if let (None, Some(current)) = (&self.issuers, current) {
             return Ok(current.clone());
         }
         let inputs = revisions::inputs(&self.cluster.spec, &self.restarts);
@@ -291,8 +295,8 @@ impl Round<'_> {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
-        if let Some(authorities) = &self.authorities {
-            let by = (authorities, rotate);
+        if let Some(issuers) = &self.issuers {
+            let by = (issuers, rotate);
             let issued = maker.certificates(&self.api, spec, &self.owner, by).await;
             done.certificates = done.outcome.keep("certificates", issued);
         }
@@ -330,11 +334,12 @@ impl Round<'_> {
                 .map(|(in_force, step)| (in_force, step)),
             surplus: &done.surplus,
             etcd: done.outcome.etcd.as_ref(),
+            external: done.external.as_ref(),
             marked: &done.outcome.marked,
             acted: done.update.is_some(),
             ending: self.ending.clone(),
             certificates: done.certificates.as_deref(),
-            authority: self.authorities.as_ref().and_then(Authorities::under_way),
+            authority: self.issuers.as_ref().and_then(Issuers::under_way),
             errors: &done.outcome.errors,
             next_worker_ordinal: self.next_worker_ordinal,
         });
@@ -455,25 +460,6 @@ async fn finalizers(cluster: &VectorCluster, api: &ClusterApi, all: Value) -> Re
         Err(Error::Kubernetes(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
         done => done,
     }
-}
-
-/// Takes the volumes of an earlier cluster of this name over, when the person names it by its UID.
-async fn adopt(cluster: &VectorCluster, api: &ClusterApi) -> Result<(), Error> {
-    let Some(uid) = cluster.annotations().get(ADOPT) else {
-        return Ok(());
-    };
-    if uid.is_empty() || *uid == api.subject.uid {
-        return Ok(());
-    }
-    for claim in api.claims_of(uid).await? {
-        let change = json!({"metadata": {
-            "uid": claim.uid(), "labels": {CLUSTER_UID: api.subject.uid},
-        }});
-        let name = claim.name_any();
-        api.merge::<PersistentVolumeClaim>(&name, &change).await?;
-        tracing::info!(claim = name, from = uid, "a volume was taken over");
-    }
-    Ok(())
 }
 
 /// Writes the status, if it says something else than before.

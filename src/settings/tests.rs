@@ -282,10 +282,10 @@ fn an_operator_needs_a_lease_unless_it_is_told_otherwise() {
 }
 
 fn gateway(rest: &str) -> Result<Gateway, Error> {
-    match line(&format!("gateway {NEEDED} {rest}")) {
-        Line::Gateway(args) => args.check(),
-        _ => panic!("not a gateway"),
-    }
+    let Line::Gateway(args) = line(&format!("gateway {NEEDED} {rest}")) else {
+        panic!("not a gateway");
+    };
+    args.check()
 }
 
 #[test]

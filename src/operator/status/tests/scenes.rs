@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus, WorkerStatus};
 use crate::operator::etcd::Work;
+use crate::operator::external::Asked;
 use crate::operator::names::Subject;
 use crate::operator::observe::{ClaimSeen, PodSeen, Seen};
 use crate::operator::revisions::{Kept, ORDER, Templates};
@@ -30,6 +31,7 @@ pub(super) struct World {
     given_up: bool,
     surplus: Vec<Surplus>,
     etcd: Option<Work>,
+    external: Option<Asked>,
     not_built: Vec<String>,
     ending: Option<(&'static str, String)>,
     certificates: Vec<(String, String)>,
@@ -150,6 +152,7 @@ impl World {
             given_up: false,
             surplus: Vec::new(),
             etcd: None,
+            external: None,
             not_built: Vec::new(),
             ending: None,
             certificates: vec![(
@@ -229,6 +232,7 @@ impl World {
             update: self.acted.then_some((&in_force, &self.step)),
             surplus: &self.surplus,
             etcd: self.etcd.as_ref(),
+            external: self.external.as_ref(),
             marked: &self.marked,
             acted: self.acted,
             ending: self.ending.clone(),

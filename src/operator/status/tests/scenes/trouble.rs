@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::operator::error::VOLUME_LOST;
+use crate::operator::external::Asked;
 use crate::topology::Role;
 
 /// What fails.
@@ -52,6 +53,16 @@ pub(super) fn of_other_trouble() -> Vec<(&'static str, World)> {
                 world.spec.etcd.managed = None;
                 world.seen.pods.retain(|pod| pod.role != Role::Etcd);
                 world.masters = Err("a master is silent".to_owned());
+            }),
+        ),
+        (
+            "external refuses",
+            made(|world| {
+                world.spec.etcd.managed = None;
+                world.seen.pods.retain(|pod| pod.role != Role::Etcd);
+                world.masters = Err("no master is ready".to_owned());
+                let why = "etcd refuses user \"search\" by this password";
+                world.external = Some(Asked::Refuses(why.to_owned()));
             }),
         ),
         (
