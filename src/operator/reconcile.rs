@@ -244,6 +244,9 @@ impl Round<'_> {
             self.act(&situation, asked, masters.as_ref().ok(), &mut done)
                 .await;
             done.external = external::asked(&self.api, &self.context.maker, &situation).await;
+            if let Some(Asked::Refuses(why)) = &done.external {
+                done.outcome.tell("operator.etcd_refuses", why.clone());
+            }
         }
         self.say(&situation, &done).await
     }

@@ -104,43 +104,58 @@ impl Etcd {
 }
 
 impl Pass {
-    /// The token for the next call: of the account as it is now.
+    /// The token for the next call: of the account as it is now, or of the one before it as long as etcd
+    /// takes that and refuses the new one. So a Secret may be changed before the password in etcd is.
     pub(super) async fn ready(&self, member: &Member) -> Result<Option<Arc<Shown>>, Error> {
         let shown = self.0.token.0.load_full();
-        let account = self.0.login.current();
-        match (&shown, &account) {
-            (Some(shown), Some(account)) if shown.account == *account => {},
-            (_, None) => {},
-            (_, Some(_)) => return self.another(member, shown.as_ref()).await,
+        let Some(account) = self.0.login.current() else {
+            return Ok(shown);
+        };
+        if shown.as_ref().is_some_and(|shown| shown.account == account) {
+            return Ok(shown);
         }
-        Ok(shown)
+        // It is never closed.
+        let _turn = self.0.asking.acquire().await;
+        match self.log_in(member).await {
+            Err(Error::LoginRefused { .. }) if shown.is_some() => Ok(shown),
+            done => done,
+        }
     }
 
-    /// A token in place of one that was refused, unless somebody else has got one meanwhile.
+    /// A token in place of one that etcd does not take, unless somebody else has got one meanwhile.
     pub(super) async fn another(
         &self,
         member: &Member,
-        stale: Option<&Arc<Shown>>,
-    ) -> Result<Option<Arc<Shown>>, Error> {
-        let inner = &self.0;
-        // It is never closed.
-        let _turn = inner.asking.acquire().await;
-        let now = inner.token.0.load_full();
-        let Some(account) = inner.login.current() else {
+        refused: Option<&Arc<Shown>>,
+    ) -> Result<(), Error> {
+        let _turn = self.0.asking.acquire().await;
+        let token = &self.0.token.0;
+        let now = token.load_full();
+        if now
+            .zip(refused)
+            .is_some_and(|(now, refused)| Arc::ptr_eq(&now, refused))
+        {
+            // Etcd is not what it was: an account that it refused may be the right one now.
+            token.store(None);
+            *self.refused() = None;
+        }
+        self.log_in(member).await.map(drop)
+    }
+
+    /// The token of the account as it is now. Only for whose turn it is.
+    async fn log_in(&self, member: &Member) -> Result<Option<Arc<Shown>>, Error> {
+        let token = &self.0.token.0;
+        let now = token.load_full();
+        let Some(account) = self.0.login.current() else {
             return Ok(now);
         };
-        let is_stale = match (&now, stale) {
-            (Some(now), Some(stale)) => Arc::ptr_eq(now, stale),
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        if !is_stale && now.as_ref().is_some_and(|now| now.account == account) {
+        if now.as_ref().is_some_and(|now| now.account == account) {
             return Ok(now);
         }
         self.is_worth_a_try(&account)?;
         let header = self.ask(member, &account).await?;
         let shown = Some(Arc::new(Shown { account, header }));
-        inner.token.0.store(shown.clone());
+        token.store(shown.clone());
         Ok(shown)
     }
 
@@ -181,11 +196,15 @@ impl Pass {
         if is_temporary(status) {
             return Err(classify(WHAT, false, error));
         }
-        *self.refused() = Some(Refused {
+        let before = self.refused().replace(Refused {
             account: Arc::clone(account),
             until: self.0.clock.now() + REFUSED_PAUSE,
             status: status.clone(),
         });
+        if before.is_none_or(|before| before.account != *account) {
+            let why = status.message();
+            tracing::warn!(user = account.user, why, "etcd refuses the user");
+        }
         Err(refusal(account, status.clone()))
     }
 

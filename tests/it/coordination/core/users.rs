@@ -133,6 +133,17 @@ async fn a_password_that_changes_is_taken_and_a_wrong_one_is_told() {
     // Another account is asked about without a pause.
     let write = changes([put(key.clone(), "1", 0)]);
     assert!(etcd.transact(write).await.unwrap().succeeded);
+
+    // The other order: the files first. Nobody notices.
+    lay("last-horse");
+    assert!(login.refresh().unwrap());
+    for _ in 0..3 {
+        etcd.get(&key).await.unwrap();
+    }
+    root.user_change_password("search", "last-horse")
+        .await
+        .unwrap();
+    etcd.get(&key).await.unwrap();
 }
 
 /// An etcd that asks nobody serves who would log in, and one that begins to ask goes on serving.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{manifest, prepared, small, until};
+use super::{Small, manifest, prepared, small, until};
 use crate::acting::operator_process::calm;
 use crate::kubernetes::Kubernetes;
 
@@ -97,16 +97,70 @@ fn etcd(namespace: &str, image: &str) -> [Value; 2] {
     [pod, service]
 }
 
-fn user(namespace: &str, password: &str) -> Value {
+fn account(namespace: &str, user: &str, password: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "etcd-user", "namespace": namespace},
-        "stringData": {"username": "search", "password": password},
+        "stringData": {"username": user, "password": password},
     })
 }
 
+/// Makes the etcd ask: `root`, and `search` and `another`, who may read and write one range.
+fn begins_to_ask(kubernetes: &Kubernetes, namespace: &str) {
+    let ready = [
+        "wait",
+        "pod/etcd",
+        "--for=condition=Ready",
+        "--timeout=120s",
+    ];
+    let ready = [&ready[..], &["-n", namespace]].concat();
+    kubernetes.call(&ready, "").accepted("etcd");
+    let range = format!("/vectorsphere/{namespace}/small/");
+    let grant = ["role", "grant-permission", "searches", "--prefix=true"];
+    for arguments in [
+        &["role", "add", "root"][..],
+        &["user", "add", "root:first-password"],
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "searches"],
+        &[&grant[..], &["readwrite", &range]].concat(),
+        &["user", "add", "search:first-password"],
+        &["user", "grant-role", "search", "searches"],
+        &["user", "add", "another:second-password"],
+        &["user", "grant-role", "another", "searches"],
+        &["auth", "enable"],
+    ] {
+        let program = ["exec", "etcd", "-n", namespace, "--", "/usr/local/bin/etcd"];
+        let all = [&program[..], &["ctl"], arguments].concat();
+        kubernetes.call(&all, "").accepted(&arguments.join(" "));
+    }
+}
+
+/// The small cluster on that etcd.
+fn on_that_etcd(namespace: &str) -> String {
+    let external = json!({"etcd": {"external": {
+        "endpoints": [format!("http://etcd.{namespace}.svc:2379")],
+        "authSecret": {"name": "etcd-user"},
+    }}});
+    let mut manifest: Value = serde_json::from_str(&manifest(&external)).unwrap();
+    let fields = manifest["spec"]["etcd"].as_object_mut().unwrap();
+    fields.remove("managed");
+    manifest.to_string()
+}
+
+/// Waits until the operator says that etcd refuses, and never the password.
+fn is_told(small: &Small<'_>) {
+    until("it is told that etcd refuses", || {
+        let status = &small.get("vectorcluster", "small")["status"];
+        assert!(!status.to_string().contains("-password"), "{status}");
+        let conditions = status["conditions"].as_array()?;
+        let etcd = conditions.iter().find(|one| one["type"] == "EtcdReady")?;
+        let says = etcd["message"].as_str()?.contains("etcd refuses user");
+        (etcd["reason"] == "Refused" && says).then_some(())
+    });
+}
+
 /// The etcd asks for users and lets one into the range of the cluster only. A Secret that is not there and a
-/// password that is wrong are told; the right one is taken while the pods run, and its change later on too.
+/// password that is wrong are told; the right one is taken while the pods run, and another user later on too.
 #[test]
 fn a_cluster_logs_in_at_an_etcd_that_asks_for_users() {
     let Some(kubernetes) = Kubernetes::of_this_run() else {
@@ -119,86 +173,26 @@ fn a_cluster_logs_in_at_an_etcd_that_asks_for_users() {
     for object in etcd(name, &image) {
         kubernetes.apply(&object).accepted("etcd");
     }
+    begins_to_ask(&kubernetes, name);
     let small = small(&kubernetes, &namespace);
-    let ready = [
-        "wait",
-        "pod/etcd",
-        "--for=condition=Ready",
-        "--timeout=120s",
-    ];
-    let ready = [&ready[..], &["-n", name]].concat();
-    kubernetes.call(&ready, "").accepted("etcd");
-    let range = format!("/vectorsphere/{name}/small/");
-    let etcdctl = |arguments: &[&str]| {
-        let start = [
-            "exec",
-            "etcd",
-            "-n",
-            name,
-            "--",
-            "/usr/local/bin/etcd",
-            "ctl",
-        ];
-        let all = [&start[..], arguments].concat();
-        kubernetes.call(&all, "").accepted(&arguments.join(" "));
-    };
-    etcdctl(&["role", "add", "root"]);
-    etcdctl(&["user", "add", "root:first-password"]);
-    etcdctl(&["user", "grant-role", "root", "root"]);
-    etcdctl(&["role", "add", "searches"]);
-    etcdctl(&[
-        "role",
-        "grant-permission",
-        "searches",
-        "--prefix=true",
-        "readwrite",
-        &range,
-    ]);
-    etcdctl(&["user", "add", "search:first-password"]);
-    etcdctl(&["user", "grant-role", "search", "searches"]);
-    etcdctl(&["auth", "enable"]);
-
-    let external = json!({"etcd": {"external": {
-        "endpoints": [format!("http://etcd.{name}.svc:2379")], "authSecret": {"name": "etcd-user"},
-    }}});
-    let mut manifest: Value = serde_json::from_str(&manifest(&external)).unwrap();
-    let fields = manifest["spec"]["etcd"].as_object_mut().unwrap();
-    fields.remove("managed");
-    small.apply(&manifest.to_string());
+    small.apply(&on_that_etcd(name));
     let missing = "Secret etcd-user is not there; spec.etcd.external.authSecret asks for it";
     until(missing, || small.errors().contains(missing).then_some(()));
-    kubernetes
-        .apply(&user(name, "wrong-password"))
-        .accepted("a Secret");
-    until("it is told that etcd refuses", || {
-        let status = &small.get("vectorcluster", "small")["status"];
-        let conditions = status["conditions"].as_array()?.clone();
-        let etcd = conditions.iter().find(|one| one["type"] == "EtcdReady")?;
-        let message = etcd["message"].as_str()?;
-        assert!(!message.contains("wrong-password"), "{message}");
-        let is_told = etcd["reason"] == "Refused" && message.contains("etcd refuses user");
-        is_told.then_some(())
-    });
-    kubernetes
-        .apply(&user(name, "first-password"))
-        .accepted("a Secret");
+    let lay = |user: &str, password: &str| {
+        let secret = account(name, user, password);
+        kubernetes.apply(&secret).accepted("a Secret");
+    };
+    lay("search", "wrong-password");
+    is_told(&small);
+    lay("search", "first-password");
     small.wait("condition=Ready");
     let found = small.application_trusting("small-gateway-tls", true);
     assert_eq!(found, json!([[99, 98, 97], 100]));
-    let restarts =
-        small.get("pod", "small-worker-0")["status"]["containerStatuses"][0]["restartCount"]
-            .clone();
-    assert_eq!(
-        restarts, 0,
-        "it waited for the password and was not started again"
-    );
+    let worker = small.get("pod", "small-worker-0");
+    let restarts = &worker["status"]["containerStatuses"][0]["restartCount"];
+    assert_eq!(*restarts, 0, "it waits, and is not started again");
 
-    let root = "--user=root:first-password";
-    etcdctl(&[root, "user", "add", "another:second-password"]);
-    etcdctl(&[root, "user", "grant-role", "another", "searches"]);
-    let mut another = user(name, "second-password");
-    another["stringData"]["username"] = json!("another");
-    kubernetes.apply(&another).accepted("a Secret");
+    lay("another", "second-password");
     until("the worker takes another user", || {
         let log = ["logs", "small-worker-0", "-n", name];
         let log = kubernetes.call(&log, "").accepted("logs");
