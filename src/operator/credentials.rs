@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Error;
-use super::certificates::{self, Due, Held, Wanted};
+use super::certificates::{self, Authority, Due, Held, Wanted};
 use super::cluster_api::ClusterApi;
 use super::issuers::Issuers;
 use super::names::{AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
@@ -82,6 +82,10 @@ impl Maker {
         let held = held(api.own_secret(&name).await?.as_ref());
         if !wanted.is_due(&held, due) {
             return Ok(held.not_after.unwrap_or_default());
+        }
+        if wanted.authority() == Authority::Clients {
+            // A person may have given an application's certificate this name.
+            api.may_write_secret(&name).await?;
         }
         let (now, issuer) = (self.now(), issuers.of(wanted)?);
         let (pair, end) = certificates::issue(&api.subject, issuer, wanted, now, life)?;

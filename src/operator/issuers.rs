@@ -161,6 +161,7 @@ impl Maker {
                 first.trusted_since = Some(self.now());
             }
             if of == Authority::Clients {
+                api.may_write_secret(&name).await?;
                 // What was demanded before was not about this one.
                 first.demand = demand.map(str::to_owned);
             }
