@@ -19,7 +19,7 @@ use crate::fault::{Fault, Kind};
 use crate::security::{Action, Gate, Resource};
 
 pub use routes::{Routes, Rule, Trouble};
-pub use server::serve;
+pub use server::{Refusals, serve};
 
 /// Whether a process can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,20 @@ impl fmt::Debug for Probes {
 impl Probes {
     /// Adds `/livez`, `/readyz` and `/metrics`.
     pub fn add_to(&self, routes: &mut Routes) {
-        let (ready, metrics) = (self.clone(), self.clone());
+        self.add_health_to(routes);
+        let metrics = self.clone();
+        routes.add(
+            (Method::GET, "/metrics"),
+            (Action::Observe, Resource::Process),
+            move |_request| {
+                let text = (metrics.metrics)();
+                async { openmetrics(text) }
+            },
+        );
+    }
+
+    fn add_health_to(&self, routes: &mut Routes) {
+        let ready = self.clone();
         routes.add(
             (Method::GET, "/livez"),
             (Action::Probe, Resource::Process),
@@ -62,20 +75,19 @@ impl Probes {
                 async { answer }
             },
         );
-        routes.add(
-            (Method::GET, "/metrics"),
-            (Action::Observe, Resource::Process),
-            move |_request| {
-                let text = (metrics.metrics)();
-                async { openmetrics(text) }
-            },
-        );
     }
 
     /// The whole HTTP side of a process that has no other.
     pub fn router(&self, gate: Gate) -> axum::Router {
         let mut routes = Routes::new(gate, |trouble| plain(&trouble));
         self.add_to(&mut routes);
+        routes.finish().0
+    }
+
+    /// A way in for who has nothing to show, and may only ask whether the process lives and is ready.
+    pub fn health_router(&self, gate: Gate) -> axum::Router {
+        let mut routes = Routes::new(gate, |trouble| plain(&trouble));
+        self.add_health_to(&mut routes);
         routes.finish().0
     }
 

@@ -8,6 +8,7 @@ pub mod authorization;
 pub mod credentials;
 pub mod gate;
 pub mod keys;
+pub mod login;
 pub mod peers;
 pub mod tls;
 
@@ -17,6 +18,7 @@ pub use authorization::{Action, Resource, Role};
 pub use credentials::Credentials;
 pub use gate::{Gate, Refusal};
 pub use keys::ApiKeys;
+pub use login::Login;
 pub use peers::{Peer, Peers};
 
 use crate::fault::{Fault, Kind};
@@ -38,6 +40,14 @@ pub enum Error {
     Keys {
         /// The line, from 1; 0 when it is about the whole file.
         line: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A user or a password is not as it should be. Never shows them.
+    #[error("the file {file} of a user and a password {problem}")]
+    Account {
+        /// The file.
+        file: &'static str,
         /// What is wrong.
         problem: &'static str,
     },
@@ -63,6 +73,7 @@ impl Fault for Error {
             Self::NoTls(_) => "security.no_tls",
             Self::Read(_) => "security.read",
             Self::Keys { .. } => "security.keys",
+            Self::Account { .. } => "security.account",
             Self::Certificate { .. } => "security.certificate",
         }
     }

@@ -22,7 +22,7 @@ mod process;
 mod worker;
 
 pub use dev::{DataDir, Dev, DevArgs};
-pub use gateway::{Gateway, GatewayArgs, Routing};
+pub use gateway::{ClientAuth, ClientCertificates, Gateway, GatewayArgs, Routing};
 pub use logging::{LogFormat, Logging, LoggingArgs};
 pub use master::{Master, MasterArgs};
 pub use operator::{LeaseSettings, Operator, OperatorArgs};

@@ -4,7 +4,7 @@
 //! a bound, until the gateway says that it is ready, and then asks for the collections. The test of the
 //! chart `vectorsphere-cluster` runs it inside Kubernetes, where there may be no other client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -12,7 +12,8 @@ use http::{StatusCode, Uri};
 use serde_json::Value;
 
 use crate::fault::chain;
-use crate::plugin::gateway::{Gateway, Known};
+use crate::plugin::gateway::{Gateway, Known, Shown};
+use crate::security::credentials::{CERTIFICATE_FILE, KEY_FILE};
 
 /// How long one question may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +29,9 @@ pub(super) struct CheckArgs {
     /// The authorities that its certificate may be of, PEM. Needed with https.
     #[arg(long, value_name = "FILE")]
     authority: Option<PathBuf>,
+    /// A folder with tls.crt and tls.key, PEM: what is shown to a gateway that asks for certificates.
+    #[arg(long, value_name = "DIR")]
+    client_tls: Option<PathBuf>,
     /// A file that holds an API key and nothing else.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
@@ -79,7 +83,10 @@ fn gateway(args: &CheckArgs) -> anyhow::Result<Gateway> {
     let host = args.url.host().context("the URL has no host")?;
     let tls = match (args.url.scheme_str(), &args.authority) {
         (Some("http"), _) => None,
-        (Some("https"), Some(file)) => Some(Known::by(&fs_err::read(file)?, host)?),
+        (Some("https"), Some(file)) => {
+            let shown = args.client_tls.as_deref().map(shown).transpose()?;
+            Some(Known::by(&fs_err::read(file)?, host, shown.as_ref())?)
+        },
         (Some("https"), None) => bail!("--authority is needed with https"),
         (_, _) => bail!("the URL begins with neither http:// nor https://"),
     };
@@ -93,5 +100,13 @@ fn gateway(args: &CheckArgs) -> anyhow::Result<Gateway> {
         tls,
         key,
         timeout: QUESTION_TIMEOUT,
+    })
+}
+
+/// The certificate and the key of a folder.
+fn shown(folder: &Path) -> anyhow::Result<Shown> {
+    Ok(Shown {
+        certificate: fs_err::read(folder.join(CERTIFICATE_FILE))?,
+        key: fs_err::read(folder.join(KEY_FILE))?,
     })
 }

@@ -12,7 +12,8 @@ use crate::gateway::routed::Routed;
 use crate::probes::{self, Readiness};
 use crate::router::{FanOut, Remote, Router};
 use crate::rpc::Channels;
-use crate::settings::{Gateway, GatewayArgs, Routing};
+use crate::security::tls;
+use crate::settings::{ClientAuth, ClientCertificates, Gateway, GatewayArgs, Routing};
 
 pub(super) fn run(args: GatewayArgs) -> ExitCode {
     let settings = match args.check() {
@@ -24,7 +25,14 @@ pub(super) fn run(args: GatewayArgs) -> ExitCode {
 }
 
 async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
-    let (member, listener, _none) = Member::new("gateway", shell, settings.process)?;
+    let clients = settings.clients.map(asked);
+    let (member, listener, _none) = Member::new("gateway", shell, settings.process, clients)?;
+    if let Some(address) = settings.probe_listen {
+        let listener = process::bind(address).await?;
+        let health = member.probes().health_router(member.gate.clone());
+        let address = probes::serve(listener, health, member.open_door(), &member.serving)?;
+        tracing::info!(%address, "probes are answered to who shows no certificate");
+    }
     let Some(place) = member.join().await? else {
         return member.stay(None, None).await;
     };
@@ -60,7 +68,7 @@ async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
         member.metrics.clone(),
     );
     let (router, _rules) = api.router(&member.probes(), member.gate.clone());
-    probes::serve(listener, router, member.tls.clone(), &member.serving)?;
+    probes::serve(listener, router, member.door(), &member.serving)?;
     let listed = member.listed(&maps.collections).await
         && member.listed(&maps.names).await
         && member.listed(&maps.shards).await
@@ -73,4 +81,15 @@ async fn work(shell: Shell, settings: Gateway) -> anyhow::Result<()> {
     let registration = member.register(&place);
     member.set_readiness(Readiness::Ready);
     member.stay(Some(place), Some(registration)).await
+}
+
+/// What the settings say of the certificates of applications.
+fn asked(clients: ClientCertificates) -> tls::Clients {
+    tls::Clients {
+        demand: match clients.demand {
+            ClientAuth::Optional => tls::Demand::Optional,
+            ClientAuth::Required => tls::Demand::Required,
+        },
+        authorities: clients.authorities,
+    }
 }

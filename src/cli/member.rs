@@ -28,11 +28,11 @@ use crate::entropy::Entropy;
 use crate::fault::{Fault, chain};
 use crate::ids::NodeId;
 use crate::limits::DRAIN_TIMEOUT;
-use crate::probes::{Probes, Readiness};
+use crate::probes::{Probes, Readiness, Refusals};
 use crate::process::{Card, DataFolder, write_atomically};
 use crate::resilience::backoff::Backoff;
 use crate::router::Maps;
-use crate::security::{self, ApiKeys, Credentials, Gate, Peers, check_listen, tls};
+use crate::security::{self, ApiKeys, Credentials, Gate, Login, Peers, check_listen, tls};
 use crate::settings::Process;
 use crate::tasks::Tasks;
 use crate::telemetry::{Count, Level, Metrics};
@@ -61,9 +61,13 @@ pub(super) struct Member {
     /// What keeps the place in the cluster; stops last.
     pub(super) staying: Tasks,
     pub(super) gate: Gate,
-    pub(super) tls: tls::Handle,
+    tls: tls::Handle,
+    /// The same certificate, for who is not asked for one.
+    open_tls: tls::Handle,
+    refusals: Refusals,
     pub(super) peers: Peers,
     etcd_credentials: Credentials,
+    etcd_login: Login,
     pub(super) metrics: Metrics,
     settings: Process,
     readiness: Arc<Mutex<Readiness>>,
@@ -86,19 +90,28 @@ impl Member {
         role: &'static str,
         shell: Shell,
         settings: Process,
+        clients: Option<tls::Clients>,
     ) -> anyhow::Result<(Self, TcpListener, Option<TcpListener>)> {
         let keys = settings
             .api_key_file
             .as_deref()
             .map(ApiKeys::load)
             .transpose()?;
-        let tls = match &settings.tls {
-            Some(files) => tls::Handle::from_files(&files.certificate, &files.key)?,
-            None => tls::Handle::plain(),
+        let (tls, open_tls) = match &settings.tls {
+            Some(files) => {
+                let (certificate, key) = (&files.certificate, &files.key);
+                let open = tls::Handle::from_files(certificate, key)?;
+                (tls::Handle::asking(certificate, key, clients)?, open)
+            },
+            None => (tls::Handle::plain(), tls::Handle::plain()),
         };
         check_listen(settings.listen, keys.as_ref(), &tls)?;
         let peer_credentials = credentials(settings.peer_tls.as_deref())?;
         let etcd_credentials = credentials(settings.etcd_tls.as_deref())?;
+        let etcd_login = match &settings.etcd_auth {
+            Some(folder) => Login::load(folder)?,
+            None => Login::none(),
+        };
         let peers = Peers::new(peer_credentials, &settings.cluster, &settings.namespace);
         let readiness = Readiness::NotReady("starting".to_owned());
         let member = Self {
@@ -106,14 +119,17 @@ impl Member {
             node: shell.node,
             folder: shell.folder,
             card: shell.card,
-            clock: shell.clock,
+            clock: Arc::clone(&shell.clock),
             entropy: shell.entropy,
             serving: Tasks::new(),
             staying: Tasks::new(),
             gate: Gate::new(keys),
+            refusals: Refusals::new(&shell.metrics, Arc::clone(&shell.clock)),
             tls,
+            open_tls,
             peers,
             etcd_credentials,
+            etcd_login,
             settings,
             readiness: Arc::new(Mutex::new(readiness)),
             metrics: shell.metrics,
@@ -127,23 +143,41 @@ impl Member {
 
     /// Takes certificates that are laid in place of the old ones, without a restart.
     fn refresh_certificates(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (tls, tasks) = (self.tls.clone(), self.staying.clone());
+        let listeners = [
+            ("listener", self.tls.clone()),
+            ("probes", self.open_tls.clone()),
+        ];
+        let tasks = self.staying.clone();
         let credentials = [
             ("peers", self.peers.credentials().clone()),
             ("etcd", self.etcd_credentials.clone()),
         ];
+        let login = self.etcd_login.clone();
         async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(REFRESH_INTERVAL) => {},
                     () = tasks.stopping() => return,
                 }
-                tell_refreshed("listener", tls.refresh());
+                for (whose, tls) in &listeners {
+                    tell_refreshed(whose, tls.refresh());
+                }
                 for (whose, credentials) in &credentials {
                     tell_refreshed(whose, credentials.refresh());
                 }
+                tell_login(login.refresh());
             }
         }
+    }
+
+    /// How its HTTP listener greets who connects.
+    pub(super) fn door(&self) -> (tls::Handle, Refusals) {
+        (self.tls.clone(), self.refusals.clone())
+    }
+
+    /// The same for who is asked for no certificate.
+    pub(super) fn open_door(&self) -> (tls::Handle, Refusals) {
+        (self.open_tls.clone(), self.refusals.clone())
     }
 
     /// What the probes of this process ask.
@@ -179,7 +213,8 @@ impl Member {
             &self.etcd_credentials,
             Arc::clone(&self.entropy),
         )
-        .await?;
+        .await?
+        .logging_in(&self.etcd_login, Arc::clone(&self.clock));
         let remembered = read_uid(self.folder.path())?;
         let expected = expected(remembered, settings.cluster_uid)?;
         let mut backoff = Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_MOST);
@@ -385,6 +420,18 @@ fn tell_refreshed(whose: &str, refreshed: Result<bool, security::Error>) {
             code = error.code(),
             error = chain(&error),
             "the certificates stay as they were"
+        ),
+    }
+}
+
+fn tell_login(refreshed: Result<bool, security::Error>) {
+    match refreshed {
+        Ok(false) => {},
+        Ok(true) => tracing::info!("another user or password for etcd is in use"),
+        Err(error) => tracing::warn!(
+            code = error.code(),
+            error = chain(&error),
+            "user and password for etcd stay as they were"
         ),
     }
 }

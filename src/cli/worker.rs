@@ -26,10 +26,10 @@ pub(super) fn run(args: WorkerArgs) -> ExitCode {
 }
 
 async fn work(shell: Shell, settings: Worker) -> anyhow::Result<()> {
-    let (member, listener, rpc_listener) = Member::new("worker", shell, settings.process)?;
+    let (member, listener, rpc_listener) = Member::new("worker", shell, settings.process, None)?;
     let rpc_listener = rpc_listener.context("no listener for gRPC")?;
     let router = member.probes().router(member.gate.clone());
-    probes::serve(listener, router, member.tls.clone(), &member.serving)?;
+    probes::serve(listener, router, member.door(), &member.serving)?;
     let Some(place) = member.join().await? else {
         return member.stay(None, None).await;
     };

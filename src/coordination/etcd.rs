@@ -15,11 +15,14 @@
 //! 5 s; watches have a heartbeat of their own (`mirror.rs`). Every call wants the member to have a
 //! leader, so that one that is cut off says so in place of silence.
 //!
+//! Where etcd asks for users, calls carry a token (`login.rs`).
+//!
 //! Endpoints of `https` are spoken to with the credentials that are given; of `http` in plain text. It
 //! does not follow changes of etcd's membership, or look into values.
 
 mod calls;
 mod error;
+mod login;
 mod members;
 mod watching;
 
@@ -28,17 +31,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, ClusterClient, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient,
+    AuthClient, Client, ClusterClient, Compare, CompareOp, ConnectOptions, KvClient, LeaseClient,
     MaintenanceClient, PutOptions, TxnOp, WatchClient,
 };
 
 use tonic::transport::{Endpoint, Uri};
-use tower::service_fn;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceExt, service_fn};
 
 use crate::entropy::Entropy;
 use crate::ids::Revision;
 use crate::security::Credentials;
 use crate::security::peers::Connector;
+
+use self::login::{Pass, Token};
 
 pub use error::Error;
 pub use members::ClusterMember;
@@ -63,6 +69,9 @@ pub struct Etcd {
     members: Arc<[Member]>,
     current: Arc<AtomicUsize>,
     entropy: Arc<Entropy>,
+    /// What goes with every call, when it logs in.
+    token: Token,
+    pass: Option<Pass>,
 }
 
 impl std::fmt::Debug for Etcd {
@@ -81,6 +90,7 @@ struct Member {
     watch: WatchClient,
     maintenance: MaintenanceClient,
     cluster: ClusterClient,
+    auth: AuthClient,
 }
 
 /// One key and its value.
@@ -176,9 +186,10 @@ impl Etcd {
         credentials: &Credentials,
         entropy: Arc<Entropy>,
     ) -> Result<Self, Error> {
+        let token = Token::default();
         let mut members = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            members.push(Member::connect(endpoint, credentials).await?);
+            members.push(Member::connect(endpoint, credentials, &token).await?);
         }
         if members.is_empty() {
             return Err(Error::NoEndpoint);
@@ -187,6 +198,8 @@ impl Etcd {
             members: members.into(),
             current: Arc::default(),
             entropy,
+            token,
+            pass: None,
         })
     }
 
@@ -211,7 +224,11 @@ impl Etcd {
 }
 
 impl Member {
-    async fn connect(endpoint: &str, credentials: &Credentials) -> Result<Self, Error> {
+    async fn connect(
+        endpoint: &str,
+        credentials: &Credentials,
+        token: &Token,
+    ) -> Result<Self, Error> {
         let failed = |source: etcd_client::Error| Error::Endpoint {
             endpoint: endpoint.to_owned(),
             source: Box::new(source),
@@ -236,8 +253,13 @@ impl Member {
                 let connector = connector.clone();
                 async move { connector.connect(&to).await }
             }));
+        let token = token.clone();
+        let channel = channel
+            .map_request(move |request| token.show(request))
+            .map_err(tower::BoxError::from);
+        let channel = etcd_client::Channel::Custom(BoxCloneSyncService::new(channel));
         let options = ConnectOptions::new().with_require_leader(true);
-        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
+        let client = Client::from_channel(channel, Some(options))
             .await
             .map_err(failed)?;
         Ok(Self {
@@ -247,6 +269,7 @@ impl Member {
             lease: client.lease_client(),
             maintenance: client.maintenance_client(),
             cluster: client.cluster_client(),
+            auth: client.auth_client(),
             watch: client
                 .watch_client()
                 .max_decoding_message_size(ANSWER_BYTES_MAX),

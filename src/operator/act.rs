@@ -44,6 +44,12 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Something is not as it should be, though no step failed.
+    pub(super) fn tell(&mut self, code: &'static str, message: String) {
+        self.codes.push(code);
+        self.errors.push((code.to_owned(), message));
+    }
+
     /// What a step gave, or its error is kept.
     pub(super) fn keep<T>(&mut self, step: &'static str, done: Result<T, Error>) -> Option<T> {
         match done {

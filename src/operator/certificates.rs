@@ -1,4 +1,8 @@
-//! The authority of a cluster, and the certificates that it gives to its roles. Pure but for keys.
+//! The authorities of a cluster, and the certificates that they give to its roles and to its applications.
+//! Pure but for keys.
+//!
+//! Applications have an authority of their own, which gateways trust and nobody else does: whatever shows a
+//! certificate of it is no process of the cluster, and etcd does not let it in.
 //!
 //! The authority's certificate and key lie in a Secret; `authority` says when it is changed. Of a
 //! certificate only what stands in its Secret's annotations is looked at: when it ends, for which names it
@@ -17,7 +21,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Error;
 use super::names::Subject;
-use crate::crd::v1alpha1::VectorClusterSpec;
+use crate::crd::v1alpha1::{ClientAuthentication, VectorClusterSpec};
 use crate::security::Peer;
 use crate::security::peers::certificate_name;
 use crate::topology::Role;
@@ -26,6 +30,9 @@ use crate::topology::Role;
 pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// Clocks of other machines may be behind.
 const SKEW: Duration = Duration::from_secs(3_600);
+
+/// The role, and the common name, in the certificate of applications.
+pub(super) const CLIENT: &str = "client";
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -74,6 +81,15 @@ impl Wanted {
         self.names.join(",")
     }
 
+    /// Who issues it.
+    pub(super) fn authority(&self) -> Authority {
+        if self.role == CLIENT {
+            Authority::Clients
+        } else {
+            Authority::Own
+        }
+    }
+
     /// Whether the certificate must be issued (anew).
     pub(super) fn is_due(&self, held: &Held, due: Due<'_>) -> bool {
         let ends = held.not_after.as_deref();
@@ -112,6 +128,9 @@ pub(super) fn wanted(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Wanted>
             .concat(),
         ),
     ];
+    if spec.tls.client_auth != ClientAuthentication::Disabled {
+        all.push((CLIENT, Vec::new()));
+    }
     if spec.etcd.managed.is_some() {
         let members = format!("*.{}", subject.dns(&subject.etcd_peers()));
         let names = [service_names(subject, Role::Etcd), vec![members], local()].concat();
@@ -145,9 +164,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, Error> {
     Ok(Duration::from_secs(hours.saturating_add(minutes)))
 }
 
-fn authority_params(subject: &Subject) -> CertificateParams {
+/// Whose certificates an authority issues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Authority {
+    /// Those of the processes of the cluster.
+    Own,
+    /// Those of applications.
+    Clients,
+}
+
+fn authority_params(subject: &Subject, of: Authority) -> CertificateParams {
     let mut params = CertificateParams::default();
     let name = format!("{}.{}.vectorsphere", subject.name, subject.namespace);
+    let name = match of {
+        Authority::Own => name,
+        Authority::Clients => format!("clients.{name}"),
+    };
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -158,8 +190,12 @@ fn authority_params(subject: &Subject) -> CertificateParams {
 ///
 /// # Errors
 /// [`Error::Certificate`].
-pub(super) fn authority(subject: &Subject, now: OffsetDateTime) -> Result<Pair, Error> {
-    let mut params = authority_params(subject);
+pub(super) fn authority(
+    subject: &Subject,
+    of: Authority,
+    now: OffsetDateTime,
+) -> Result<Pair, Error> {
+    let mut params = authority_params(subject, of);
     params.not_before = now - SKEW;
     params.not_after = now + AUTHORITY_LIFE;
     let key = KeyPair::generate()?;
@@ -181,18 +217,24 @@ pub(super) fn issue(
     life: Duration,
 ) -> Result<(Pair, String), Error> {
     let key = KeyPair::from_pem(&authority.key)?;
-    let issuer = Issuer::new(authority_params(subject), key);
+    let issuer = Issuer::new(authority_params(subject, wanted.authority()), key);
     let mut params = CertificateParams::new(wanted.names.clone())?;
-    let common = format!("{}-{}", subject.name, wanted.role);
+    let common = match wanted.authority() {
+        Authority::Own => format!("{}-{}", subject.name, wanted.role),
+        Authority::Clients => wanted.role.to_owned(),
+    };
     params.distinguished_name.push(DnType::CommonName, common);
     params.not_before = now - SKEW;
     params.not_after = now + life;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = match wanted.authority() {
+        Authority::Own => vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ],
+        Authority::Clients => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    };
     let ends = params.not_after.format(&Rfc3339).unwrap_or_default();
     let key = KeyPair::generate()?;
     let pair = Pair {
@@ -204,7 +246,11 @@ pub(super) fn issue(
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::security::{Credentials, Peers};
+    use crate::topology::{LAPTOP_SAMPLE, manifest};
 
     #[test]
     fn times_of_a_manifest_are_read() {
@@ -256,5 +302,62 @@ mod tests {
         assert!(wanted.is_due(&rotated("first"), due));
         assert!(wanted.is_due(&held("1970-01-01T01:01:00Z", "a,b"), due));
         assert!(!wanted.is_due(&rotated("second"), due));
+    }
+    fn subject() -> Subject {
+        Subject {
+            name: "demo".to_owned(),
+            namespace: "search".to_owned(),
+            uid: "u".to_owned(),
+        }
+    }
+
+    /// A certificate of this role of an authority, among processes that trust one.
+    fn peers(role: &'static str, of: &Pair, trusted: &Pair) -> Peers {
+        let subject = subject();
+        let mut spec = manifest::check(LAPTOP_SAMPLE).unwrap().spec;
+        spec.tls.client_auth = ClientAuthentication::Required;
+        let all = wanted(&subject, &spec);
+        let wanted = all.into_iter().find(|one| one.role == role).unwrap();
+        let now = OffsetDateTime::now_utc();
+        let (pair, _end) = issue(&subject, of, &wanted, now, SKEW).unwrap();
+        let [certificate, key, authority] =
+            [&pair.certificate, &pair.key, &trusted.certificate].map(|text| text.as_bytes());
+        let credentials = Credentials::from_pem(certificate, key, authority).unwrap();
+        Peers::new(credentials, "demo", "search")
+    }
+
+    /// Whether somebody is let in by a worker that lets every role in.
+    async fn is_let_in(who: &Peers, worker: &Peers) -> Result<(), String> {
+        let all = [Peer::Gateway, Peer::Master, Peer::Worker, Peer::Operator];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let uri = uri.parse().unwrap();
+        let connector = who.connector(Peer::Worker);
+        let asking = connector.connect(&uri);
+        let serving = async {
+            let (stream, _peer) = listener.accept().await.unwrap();
+            worker.acceptor(&all).accept(stream).await
+        };
+        let (_asked, served) = tokio::join!(asking, serving);
+        served.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn an_application_is_no_process_of_the_cluster_whoever_issued_its_certificate() {
+        let now = OffsetDateTime::now_utc();
+        let [own, clients] =
+            [Authority::Own, Authority::Clients].map(|of| authority(&subject(), of, now).unwrap());
+        let worker = peers("worker", &own, &own);
+        for role in ["gateway", "master", "worker", "operator"] {
+            let process = peers(role, &own, &own);
+            assert_eq!(is_let_in(&process, &worker).await, Ok(()), "{role}");
+        }
+        let application = peers(CLIENT, &clients, &own);
+        let refused = is_let_in(&application, &worker).await.unwrap_err();
+        assert!(refused.contains("UnknownIssuer"), "{refused}");
+        // Also if both authorities were one by somebody's mistake.
+        let mistaken = peers("worker", &own, &clients);
+        let refused = is_let_in(&application, &mistaken).await.unwrap_err();
+        assert!(refused.contains("not for a role"), "{refused}");
     }
 }

@@ -167,6 +167,21 @@ impl ClusterApi {
         Ok(found.filter(|one| one.labels().get(CLUSTER_UID) == Some(&self.subject.uid)))
     }
 
+    /// Whether a Secret of this name may be written: there is none, or it was made for a cluster of this name.
+    ///
+    /// # Errors
+    /// [`Error::NotOurs`].
+    pub(super) async fn may_write_secret(&self, name: &str) -> Result<(), Error> {
+        let found = self.secret(name).await?;
+        if found.is_some_and(|one| one.labels().get(CLUSTER) != Some(&self.subject.name)) {
+            return Err(Error::NotOurs {
+                kind: "Secret",
+                name: name.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// A Secret, if it is there.
     pub(super) async fn secret(&self, name: &str) -> Result<Option<Secret>, Error> {
         within(self.namespaced::<Secret>().get_opt(name)).await

@@ -1,29 +1,26 @@
-//! The Secrets of a cluster: its authority, the certificates of its roles, its API keys.
+//! The Secrets of a cluster: the certificates of its roles and of its applications, its API keys, and those
+//! that others make. Its authorities: `src/operator/issuers.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::authority::{Authorities, Rules};
-use super::certificates::{self, AUTHORITY_LIFE, Due, Held, Pair, Wanted};
+use super::certificates::{self, Authority, Due, Held, Wanted};
 use super::cluster_api::ClusterApi;
-use super::names::{
-    AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATE_AUTHORITY, ROTATED, SINCE, Subject,
-    TRUSTED_SINCE,
-};
+use super::issuers::Issuers;
+use super::names::{AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
 use crate::clock::Clock;
-use crate::crd::v1alpha1::{TlsMode, VectorClusterSpec};
+use crate::crd::v1alpha1::{ExternalEtcd, NameReference, TlsMode, VectorClusterSpec};
 use crate::entropy::Entropy;
 use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
-use crate::security::{Credentials, Peers};
+use crate::security::login::{PASSWORD_FILE, USER_FILE};
+use crate::security::{Credentials, Login, Peers};
 
 /// What Secrets are made with.
 #[derive(Clone)]
@@ -36,7 +33,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    fn now(&self) -> OffsetDateTime {
+    pub(super) fn now(&self) -> OffsetDateTime {
         let seconds = i64::try_from(self.clock.wall_ms() / 1_000).unwrap_or(i64::MAX);
         OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
@@ -47,21 +44,22 @@ impl Maker {
         api: &ClusterApi,
         spec: &VectorClusterSpec,
         owner: &Value,
-        (authorities, rotate): (&Authorities, Option<&str>),
+        (issuers, rotate): (&Issuers, Option<&str>),
     ) -> Result<Vec<(String, String)>, Error> {
         let life = certificates::duration(&spec.tls.duration)?;
-        let mark = authorities.mark();
-        let due = Due {
-            now: self.now(),
-            renew_before: certificates::duration(&spec.tls.renew_before)?,
-            rotate,
-            authorities: &mark,
-        };
+        let renew_before = certificates::duration(&spec.tls.renew_before)?;
         let (mut ends, mut failed) = (Vec::new(), None);
         for wanted in certificates::wanted(&api.subject, spec) {
             let name = api.subject.certificate_of(wanted.role);
+            let mark = issuers.mark(wanted.role);
+            let due = Due {
+                now: self.now(),
+                renew_before,
+                rotate,
+                authorities: &mark,
+            };
             match self
-                .certificate(api, owner, (authorities, life), (&wanted, due))
+                .certificate(api, owner, (issuers, life), (&wanted, due))
                 .await
             {
                 Ok(end) => ends.push((name, end)),
@@ -77,7 +75,7 @@ impl Maker {
         &self,
         api: &ClusterApi,
         owner: &Value,
-        (authorities, life): (&Authorities, Duration),
+        (issuers, life): (&Issuers, Duration),
         (wanted, due): (&Wanted, Due<'_>),
     ) -> Result<String, Error> {
         let name = api.subject.certificate_of(wanted.role);
@@ -85,7 +83,11 @@ impl Maker {
         if !wanted.is_due(&held, due) {
             return Ok(held.not_after.unwrap_or_default());
         }
-        let (now, issuer) = (self.now(), &authorities.current);
+        if wanted.authority() == Authority::Clients {
+            // A person may have given an application's certificate this name.
+            api.may_write_secret(&name).await?;
+        }
+        let (now, issuer) = (self.now(), issuers.of(wanted)?);
         let (pair, end) = certificates::issue(&api.subject, issuer, wanted, now, life)?;
         let mut object = secret(api, &name, owner);
         let mut annotations = BTreeMap::from([
@@ -97,62 +99,13 @@ impl Maker {
             annotations.insert(ROTATED, met);
         }
         put(&mut object, "/metadata", "annotations", json!(annotations));
-        let data = json!({
-            CERTIFICATE_FILE: pair.certificate, KEY_FILE: pair.key,
-            AUTHORITY_FILE: authorities.trusted(),
-        });
-        put(&mut object, "", "stringData", data);
+        let mut data = issuers.trusted(wanted.role);
+        data.insert(CERTIFICATE_FILE, pair.certificate);
+        data.insert(KEY_FILE, pair.key);
+        put(&mut object, "", "stringData", json!(data));
         api.apply(&object).await?;
         tracing::info!(secret = name, ends = end, "a certificate was issued");
         Ok(end)
-    }
-
-    /// The authorities of a cluster: the first is made once; a change of them goes on by a step when one is
-    /// due.
-    pub(super) async fn authorities(
-        &self,
-        api: &ClusterApi,
-        owner: &Value,
-        (demand, etcd_started): (Option<&str>, Option<OffsetDateTime>),
-    ) -> Result<Authorities, Error> {
-        let name = api.subject.authority();
-        let make = || certificates::authority(&api.subject, self.now());
-        let Some(found) = api.own_secret(&name).await? else {
-            let mut first = Authorities::first(make()?);
-            // Certificates of one that is lost are in use: it is trusted until all have new ones, and
-            // etcd, which reads whom it trusts when it starts, is started again.
-            if let Some(lost) = last_authority(api).await? {
-                tracing::warn!(secret = name, "the authority is gone and made anew");
-                first.previous = Some(lost);
-                first.since = Some(self.now());
-                first.trusted_since = Some(self.now());
-            }
-            write_authorities(api, owner, &first).await?;
-            return Ok(first);
-        };
-        let held = read_authorities(&found)?;
-        let made = held.trusted_since.or_else(|| {
-            let created = found.creation_timestamp()?.0.as_second();
-            OffsetDateTime::from_unix_timestamp(created).ok()
-        });
-        let rules = Rules {
-            now: self.now(),
-            overlap: self.overlap,
-            demand,
-            ends: made.map(|made| made + AUTHORITY_LIFE),
-            etcd_started,
-        };
-        let Some(next) = held.stepped(rules, make)? else {
-            return Ok(held);
-        };
-        write_authorities(api, owner, &next).await?;
-        let under_way = next.under_way().unwrap_or_else(|| "it is over".to_owned());
-        tracing::info!(
-            secret = name,
-            under_way,
-            "the change of an authority goes on"
-        );
-        Ok(next)
     }
 
     /// The API keys: made once, unless the manifest names a Secret.
@@ -206,24 +159,52 @@ impl Maker {
     pub(super) async fn own(api: &ClusterApi) -> Result<Credentials, Error> {
         let name = api.subject.certificate_of("operator");
         let found = api.secret(&name).await?;
-        let found = found.ok_or(Error::Incomplete {
+        read_credentials(&found.ok_or(Error::Incomplete {
             object: name,
             field: "data",
-        })?;
-        Ok(Credentials::from_pem(
-            text(&found, CERTIFICATE_FILE)?.as_bytes(),
-            text(&found, KEY_FILE)?.as_bytes(),
-            text(&found, AUTHORITY_FILE)?.as_bytes(),
-        )?)
+        })?)
+    }
+
+    /// What an etcd of others is asked by: certificates where it has such, a user where it asks for one.
+    pub(super) async fn for_external(
+        api: &ClusterApi,
+        external: &ExternalEtcd,
+    ) -> Result<(Credentials, Login), Error> {
+        let found = async |reference: &NameReference, field| {
+            let name = &reference.name;
+            let missing = || Error::SecretMissing {
+                name: name.clone(),
+                field,
+            };
+            api.secret(name).await?.ok_or_else(missing)
+        };
+        let credentials = match &external.tls_secret {
+            Some(secret) => read_credentials(&found(secret, TLS_SECRET).await?)?,
+            None => Credentials::plain(),
+        };
+        let login = match &external.auth_secret {
+            Some(secret) => {
+                let secret = found(secret, AUTH_SECRET).await?;
+                let read = |key| text(&secret, key);
+                Login::given(read(USER_FILE)?.as_bytes(), read(PASSWORD_FILE)?.as_bytes())?
+            },
+            None => Login::none(),
+        };
+        Ok((credentials, login))
     }
 }
 
-/// The certificates of the authorities that the operator's own certificate in a cluster was issued under.
-async fn last_authority(api: &ClusterApi) -> Result<Option<String>, Error> {
-    let name = api.subject.certificate_of("operator");
-    let found = api.own_secret(&name).await?;
-    found.map(|found| text(&found, AUTHORITY_FILE)).transpose()
+fn read_credentials(secret: &Secret) -> Result<Credentials, Error> {
+    Ok(Credentials::from_pem(
+        text(secret, CERTIFICATE_FILE)?.as_bytes(),
+        text(secret, KEY_FILE)?.as_bytes(),
+        text(secret, AUTHORITY_FILE)?.as_bytes(),
+    )?)
 }
+
+/// The fields of a manifest that name Secrets for an etcd of others.
+const TLS_SECRET: &str = "spec.etcd.external.tlsSecret";
+const AUTH_SECRET: &str = "spec.etcd.external.authSecret";
 
 /// Secrets that others make: name, who asks for it, and what must be in it.
 type Other = (String, &'static str, &'static [&'static str]);
@@ -244,85 +225,13 @@ fn others(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Other> {
     }
     let external = spec.etcd.external.as_ref();
     if let Some(secret) = external.and_then(|etcd| etcd.tls_secret.as_ref()) {
-        others.push((secret.name.clone(), "spec.etcd.external.tlsSecret", ALL));
+        others.push((secret.name.clone(), TLS_SECRET, ALL));
+    }
+    if let Some(secret) = external.and_then(|etcd| etcd.auth_secret.as_ref()) {
+        let both = &[USER_FILE, PASSWORD_FILE];
+        others.push((secret.name.clone(), AUTH_SECRET, both));
     }
     others
-}
-
-/// The key that issues next, its certificate, and the certificate that issued before.
-const NEXT_KEY: &str = "next.key";
-const NEXT_CERTIFICATE: &str = "next.crt";
-const PREVIOUS_CERTIFICATE: &str = "previous.crt";
-
-fn read_authorities(secret: &Secret) -> Result<Authorities, Error> {
-    let has = |key: &str| {
-        secret
-            .data
-            .as_ref()
-            .is_some_and(|data| data.contains_key(key))
-    };
-    let time = |annotation: &str| {
-        let text = secret.annotations().get(annotation)?;
-        OffsetDateTime::parse(text, &Rfc3339).ok()
-    };
-    let next = if has(NEXT_KEY) {
-        Some(Pair {
-            certificate: text(secret, NEXT_CERTIFICATE)?,
-            key: text(secret, NEXT_KEY)?,
-        })
-    } else {
-        None
-    };
-    let previous = if has(PREVIOUS_CERTIFICATE) {
-        Some(text(secret, PREVIOUS_CERTIFICATE)?)
-    } else {
-        None
-    };
-    Ok(Authorities {
-        current: Pair {
-            certificate: text(secret, CERTIFICATE_FILE)?,
-            key: text(secret, KEY_FILE)?,
-        },
-        next,
-        previous,
-        since: time(SINCE),
-        trusted_since: time(TRUSTED_SINCE),
-        demand: secret.annotations().get(ROTATE_AUTHORITY).cloned(),
-    })
-}
-
-/// All at once, so that no step is ever half there.
-async fn write_authorities(
-    api: &ClusterApi,
-    owner: &Value,
-    authorities: &Authorities,
-) -> Result<(), Error> {
-    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-    let mut data = BTreeMap::from([
-        (CERTIFICATE_FILE, bytes(&authorities.current.certificate)),
-        (KEY_FILE, bytes(&authorities.current.key)),
-    ]);
-    if let Some(next) = &authorities.next {
-        data.insert(NEXT_CERTIFICATE, bytes(&next.certificate));
-        data.insert(NEXT_KEY, bytes(&next.key));
-    }
-    if let Some(previous) = &authorities.previous {
-        data.insert(PREVIOUS_CERTIFICATE, bytes(previous));
-    }
-    let time = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
-    let annotations: BTreeMap<&str, String> = [
-        (SINCE, time(authorities.since)),
-        (TRUSTED_SINCE, time(authorities.trusted_since)),
-        (ROTATE_AUTHORITY, authorities.demand.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(name, text)| Some((name, text?)))
-    .collect();
-    let mut object = secret(api, &api.subject.authority(), owner);
-    put(&mut object, "/metadata", "annotations", json!(annotations));
-    // As data and not as text: a field that is left out is taken away.
-    put(&mut object, "", "data", json!(data));
-    api.apply(&object).await
 }
 
 fn held(secret: Option<&Secret>) -> Held {
@@ -335,7 +244,7 @@ fn held(secret: Option<&Secret>) -> Held {
     }
 }
 
-fn secret(api: &ClusterApi, name: &str, owner: &Value) -> Value {
+pub(super) fn secret(api: &ClusterApi, name: &str, owner: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {
@@ -345,13 +254,13 @@ fn secret(api: &ClusterApi, name: &str, owner: &Value) -> Value {
     })
 }
 
-fn put(object: &mut Value, pointer: &str, key: &str, value: Value) {
+pub(super) fn put(object: &mut Value, pointer: &str, key: &str, value: Value) {
     if let Some(Value::Object(fields)) = object.pointer_mut(pointer) {
         fields.insert(key.to_owned(), value);
     }
 }
 
-fn text(secret: &Secret, key: &'static str) -> Result<String, Error> {
+pub(super) fn text(secret: &Secret, key: &'static str) -> Result<String, Error> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let text = bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
     text.ok_or_else(|| Error::Incomplete {

@@ -61,7 +61,7 @@ impl Endpoint {
         if self.tls.is_some() {
             tasks.spawn("refresh-certificates", refresh(tls.clone(), tasks.clone()));
         }
-        probes::serve(listener, router, tls, tasks).map_err(Error::Listen)
+        probes::serve(listener, router, (tls, instruments.refusals()), tasks).map_err(Error::Listen)
     }
 }
 

@@ -26,7 +26,7 @@ use super::requests::{self, Asked};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorCluster;
 use crate::fault::Fault;
-use crate::probes::{Probes, Readiness};
+use crate::probes::{Probes, Readiness, Refusals};
 use crate::telemetry::{Count, Level, Metrics, Outcome, Timing};
 
 /// Clusters whose conditions are told; one operator is not made for more.
@@ -107,6 +107,11 @@ impl Instruments {
             readiness: Arc::new(move || asked.lock().readiness()),
             metrics: Arc::new(move || counted.render()),
         }
+    }
+
+    /// What becomes of handshakes that fail.
+    pub(super) fn refusals(&self) -> Refusals {
+        Refusals::new(&self.metrics, Arc::clone(&self.clock))
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

@@ -81,6 +81,11 @@ impl Subject {
         format!("{}-ca", self.name)
     }
 
+    /// The Secret with the certificate and key of the authority of applications.
+    pub(super) fn client_authority(&self) -> String {
+        format!("{}-client-authority", self.name)
+    }
+
     /// The Secret with the API keys, unless the manifest names another.
     pub(super) fn keys(&self) -> String {
         format!("{}-auth", self.name)

@@ -20,12 +20,13 @@ use time::format_description::well_known::Rfc3339;
 use super::Error;
 use super::accepted::{self, Refused};
 use super::act::{self, Act, Outcome};
-use super::authority::Authorities;
 use super::cluster_api::{ClusterApi, within};
 use super::credentials::Maker;
 use super::events;
+use super::external::{self, Asked};
 use super::holding;
 use super::instruments::Instruments;
+use super::issuers::{Demand, Issuers};
 use super::masters::Masters;
 use super::names::{MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY, Subject};
 use super::observe::Seen;
@@ -93,7 +94,7 @@ struct Round<'a> {
     owner: Value,
     restarts: Restarts,
     /// Who issues certificates, and who is trusted; absent when nothing is carried out.
-    authorities: Option<Authorities>,
+    issuers: Option<Issuers>,
     seen: Seen,
     plan: Plan,
     /// What is wrong with the manifest; what was accepted before may be in its place here.
@@ -111,6 +112,7 @@ struct Done<'a> {
     certificates: Option<Vec<(String, String)>>,
     update: Option<(InForce<'a>, updates::Step)>,
     surplus: Vec<Surplus>,
+    external: Option<Asked>,
 }
 
 /// Carries a manifest out as far as that goes now; what that came to.
@@ -150,7 +152,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         context,
         owner: json!(cluster.controller_owner_ref(&())),
         restarts: situation::restarts(cluster.annotations()),
-        authorities: None,
+        issuers: None,
         // One that is only planned is not used up: its volume may belong to somebody else.
         next_worker_ordinal: observation.next_worker_ordinal,
         etcd_members: etcd_members(&cluster.spec, &seen),
@@ -177,28 +179,32 @@ impl Round<'_> {
         let acts = goes_on(self.refused.as_ref()) && !self.cluster.spec.paused && stands;
         let mut outcome = Outcome::default();
         if acts {
-            let found = self.find_authorities().await;
-            self.authorities = outcome.keep("certificates", found);
+            let found = self.find_issuers().await;
+            self.issuers = outcome.keep("certificates", found);
             self.restart_for_trust();
         }
         self.round(acts, outcome).await
     }
 
     /// The authorities, after the step of their change that is due.
-    async fn find_authorities(&self) -> Result<Authorities, Error> {
+    async fn find_issuers(&self) -> Result<Issuers, Error> {
         let demand = self.cluster.annotations().get(ROTATE_AUTHORITY);
         let members = self.seen.of(Role::Etcd);
         let started = members.filter_map(|pod| pod.created).min();
         let started =
             started.and_then(|time| OffsetDateTime::from_unix_timestamp(time.as_second()).ok());
+        let demand = Demand {
+            demand: demand.map(String::as_str),
+            etcd_started: started,
+        };
         let maker = &self.context.maker;
-        let how = (demand.map(String::as_str), started);
-        maker.authorities(&self.api, &self.owner, how).await
+        let spec = &self.cluster.spec;
+        maker.issuers(&self.api, spec, &self.owner, demand).await
     }
 
     /// Whom etcd trusts it reads when it starts.
     fn restart_for_trust(&mut self) {
-        let trusted = self.authorities.as_ref().and_then(|all| all.trusted_since);
+        let trusted = self.issuers.as_ref().and_then(|all| all.own.trusted_since);
         let Some(trusted) = trusted.and_then(|since| since.format(&Rfc3339).ok()) else {
             return;
         };
@@ -237,6 +243,10 @@ impl Round<'_> {
         if let Some(asked) = &asked {
             self.act(&situation, asked, masters.as_ref().ok(), &mut done)
                 .await;
+            done.external = external::asked(&self.api, &self.context.maker, &situation).await;
+            if let Some(Asked::Refuses(why)) = &done.external {
+                done.outcome.tell("operator.etcd_refuses", why.clone());
+            }
         }
         self.say(&situation, &done).await
     }
@@ -258,7 +268,7 @@ impl Round<'_> {
         let known = self.cluster.status.as_ref();
         let known = known.and_then(|status| status.revision.as_ref());
         let current = known.and_then(|revision| self.seen.revision(&revision.current));
-        if let (None, Some(current)) = (&self.authorities, current) {
+        if let (None, Some(current)) = (&self.issuers, current) {
             return Ok(current.clone());
         }
         let inputs = revisions::inputs(&self.cluster.spec, &self.restarts);
@@ -292,8 +302,8 @@ impl Round<'_> {
             done.outcome.keep("manifest", self.api.apply(&kept).await);
         }
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
-        if let Some(authorities) = &self.authorities {
-            let by = (authorities, rotate);
+        if let Some(issuers) = &self.issuers {
+            let by = (issuers, rotate);
             let issued = maker.certificates(&self.api, spec, &self.owner, by).await;
             done.certificates = done.outcome.keep("certificates", issued);
         }
@@ -331,11 +341,12 @@ impl Round<'_> {
                 .map(|(in_force, step)| (in_force, step)),
             surplus: &done.surplus,
             etcd: done.outcome.etcd.as_ref(),
+            external: done.external.as_ref(),
             marked: &done.outcome.marked,
             acted: done.update.is_some(),
             ending: self.ending.clone(),
             certificates: done.certificates.as_deref(),
-            authority: self.authorities.as_ref().and_then(Authorities::under_way),
+            authority: self.issuers.as_ref().and_then(Issuers::under_way),
             errors: &done.outcome.errors,
             next_worker_ordinal: self.next_worker_ordinal,
         });

@@ -28,6 +28,8 @@ pub(super) use pods::{gateway, master, worker};
 
 /// Where HTTP is answered: the API at a gateway, probes everywhere.
 pub(super) const HTTP_PORT: u16 = 6333;
+/// Where a gateway answers probes when everybody else has to show a certificate.
+pub(super) const PROBE_PORT: u16 = 6336;
 /// Where gRPC is answered to the other processes.
 pub(super) const RPC_PORT: u16 = 6335;
 

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::accepted::Refused;
 use super::etcd::Work;
+use super::external::Asked;
 use super::observe::PodSeen;
 use super::render::HTTP_PORT;
 use super::situation::{InForce, Situation, Surplus, is_served};
@@ -47,6 +48,8 @@ pub(super) struct Facts<'a> {
     pub(super) acted: bool,
     /// What is under way with the members of etcd.
     pub(super) etcd: Option<&'a Work>,
+    /// What an etcd of others answered the operator, if it was asked.
+    pub(super) external: Option<&'a Asked>,
     /// It is deleted, and this is what that waits for: reason and message.
     pub(super) ending: Option<(&'static str, String)>,
     /// When each certificate ends; absent when that was not looked at in this round.

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::Error;
 use super::look::{Access, Connection};
-use crate::crd::v1alpha1::{TlsMode, VectorCluster};
+use crate::crd::v1alpha1::{ClientAuthentication, TlsMode, VectorCluster};
 
 /// The port of gateways.
 const HTTP_PORT: u16 = 6333;
@@ -167,20 +167,41 @@ pub(super) fn key_secret(cluster: &VectorCluster) -> String {
     )
 }
 
+/// The Secret with a certificate that gateways let in, where they ask for one.
+pub(super) fn client_secret(cluster: &VectorCluster) -> Option<String> {
+    let asks = cluster.spec.tls.client_auth != ClientAuthentication::Disabled;
+    asks.then(|| format!("{}-client-tls", cluster.name_any()))
+}
+
 /// The URL, and how certificate and key are had.
 pub fn how_to_connect(cluster: &VectorCluster, port: u16) -> String {
     let namespace = cluster.namespace().unwrap_or_default();
     let (authority, keys) = (authority_secret(cluster), key_secret(cluster));
+    let (mut shown, mut options) = (String::new(), "--cacert ca.crt".to_owned());
+    if let Some(secret) = client_secret(cluster) {
+        let read = |key: &str| {
+            format!(
+                "    kubectl get secret -n {namespace} {secret} -o go-template='{{{{index .data \"{key}\" | \
+                 base64decode}}}}' > {key}\n"
+            )
+        };
+        shown = format!(
+            "The certificate that you show, and its key:\n{}{}",
+            read("tls.crt"),
+            read("tls.key")
+        );
+        options.push_str(" --cert tls.crt --key tls.key");
+    }
     format!(
         "https://localhost:{port} is a gateway of {namespace}/{name}, until you end this.\n\n\
          Whom its certificate is of:\n    \
          kubectl get secret -n {namespace} {authority} -o go-template='{{{{index .data \"ca.crt\" | \
          base64decode}}}}' > ca.crt\n\
-         An API key, admin or readonly:\n    \
+         {shown}An API key, admin or readonly:\n    \
          kubectl get secret -n {namespace} {keys} -o go-template='{{{{.data.readonly | \
          base64decode}}}}'\n\
          A question:\n    \
-         curl --cacert ca.crt -H \"api-key: $KEY\" https://localhost:{port}/collections\n",
+         curl {options} -H \"api-key: $KEY\" https://localhost:{port}/collections\n",
         name = cluster.name_any(),
     )
 }
@@ -223,11 +244,21 @@ mod tests {
         cluster.spec.tls.mode = TlsMode::Secret;
         cluster.spec.tls.secret_name = Some("mine".to_owned());
         assert_eq!(authority_secret(&cluster), "mine");
+        assert_eq!(client_secret(&cluster), None);
         let text = how_to_connect(&cluster, 1234);
+        assert!(!text.contains("tls.key"), "{text}");
         assert!(text.contains("https://localhost:1234 "), "{text}");
         assert!(
             text.contains("{{index .data \"ca.crt\" | base64decode}}"),
             "{text}"
         );
+    }
+    #[test]
+    fn who_has_to_show_a_certificate_is_told_where_it_is() {
+        let mut cluster = cluster(&json!({}));
+        cluster.spec.tls.client_auth = ClientAuthentication::Required;
+        let text = how_to_connect(&cluster, 1234);
+        assert!(text.contains("small-client-tls"), "{text}");
+        assert!(text.contains("--cert tls.crt --key tls.key -H"), "{text}");
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Error;
@@ -45,12 +45,21 @@ pub struct Known {
     name: ServerName<'static>,
 }
 
+/// A certificate that is shown to a gateway, and its key, PEM.
+pub struct Shown {
+    /// The certificate and what leads to its authority.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+}
+
 impl Known {
-    /// One for `name` of an authority in these PEM texts.
+    /// One for `name` of an authority in these PEM texts, to which this certificate is shown, if it asks for
+    /// one.
     ///
     /// # Errors
-    /// [`Error::Refused`] when there is none in it, or the name is none.
-    pub fn by(authorities: &[u8], name: &str) -> Result<Self, Error> {
+    /// [`Error::Refused`] when there is no certificate or key in what should hold one, or the name is none.
+    pub fn by(authorities: &[u8], name: &str, shown: Option<&Shown>) -> Result<Self, Error> {
         let wrong = |problem: String| Error::Refused(format!("the authority: {problem}"));
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(authorities) {
@@ -58,17 +67,35 @@ impl Known {
             let added = roots.add(authority);
             added.map_err(|error| wrong(error.to_string()))?;
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| wrong(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(shown) => {
+                let wrong = |problem: String| Error::Refused(format!("what is shown: {problem}"));
+                let (chain, key) = shown.read().map_err(wrong)?;
+                let built = builder.with_client_auth_cert(chain, key);
+                built.map_err(|error| wrong(error.to_string()))?
+            },
+        };
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| Error::Refused(format!("{name:?}: {error}")))?;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             name,
         })
+    }
+}
+
+impl Shown {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+        let chain =
+            CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| error.to_string())?;
+        Ok((chain, key))
     }
 }
 

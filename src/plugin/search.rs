@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::Error;
-use super::forward::{Tunnel, authority_secret, gateway_service, key_secret};
-use super::gateway::{Gateway, Known};
+use super::forward::{Tunnel, authority_secret, client_secret, gateway_service, key_secret};
+use super::gateway::{Gateway, Known, Shown};
 use super::look::Access;
 use super::table::{row, short, table};
 use crate::crd::v1alpha1::VectorCluster;
@@ -72,7 +72,14 @@ pub async fn search(access: &Access, name: &str, question: &Question) -> Result<
     let key = key(access, &cluster, &KEYS).await?;
     let service = format!("{}.{}.svc", gateway_service(name), access.namespace);
     let server_name = question.server_name.as_deref().unwrap_or(&service);
-    let known = Known::by(&authority, server_name)?;
+    let shown = match client_secret(&cluster) {
+        Some(secret) => Some(Shown {
+            certificate: access.secret(&secret, "tls.crt").await?,
+            key: access.secret(&secret, "tls.key").await?,
+        }),
+        None => None,
+    };
+    let known = Known::by(&authority, server_name, shown.as_ref())?;
     let tunnel = Tunnel::to_gateway(access, name, 0).await?;
     let gateway = Gateway {
         host: "127.0.0.1".to_owned(),

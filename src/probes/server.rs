@@ -8,6 +8,7 @@
 //! has none for a while is closed without a word, for a request may be on its way.
 
 mod bounded;
+mod refusals;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use self::bounded::Bounded;
+pub use self::refusals::Refusals;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT};
 use crate::security::tls;
 use crate::tasks::Tasks;
@@ -67,16 +69,21 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 pub fn serve(
     listener: TcpListener,
     router: Router,
-    tls: tls::Handle,
+    (tls, refusals): (tls::Handle, Refusals),
     tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
-    let accepting = accept(listener, router, tls, tasks.clone());
+    let accepting = accept(listener, router, (tls, refusals), tasks.clone());
     tasks.spawn("http-accept", accepting);
     Ok(address)
 }
 
-async fn accept(listener: TcpListener, router: Router, tls: tls::Handle, tasks: Tasks) {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    (tls, refusals): (tls::Handle, Refusals),
+    tasks: Tasks,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let builder = builder(&tasks);
     let router = router.layer(from_fn_with_state(tasks.clone(), say_goodbye));
@@ -91,8 +98,8 @@ async fn accept(listener: TcpListener, router: Router, tls: tls::Handle, tasks: 
             next = next => next,
             () = &mut stopping => return,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
                 sleep(ACCEPT_PAUSE).await;
@@ -103,10 +110,11 @@ async fn accept(listener: TcpListener, router: Router, tls: tls::Handle, tasks: 
             builder: builder.clone(),
             router: router.clone(),
             tls: tls.clone(),
+            refusals: refusals.clone(),
         };
         let stopping = tasks.stopping();
         tasks.spawn("http-connection", async move {
-            door.serve(stream, stopping).await;
+            door.serve((stream, peer), stopping).await;
             drop(place);
         });
     }
@@ -117,11 +125,16 @@ struct Door {
     builder: auto::Builder<Spawn>,
     router: Router,
     tls: tls::Handle,
+    refusals: Refusals,
 }
 
 impl Door {
     /// Serves one connection to its end.
-    async fn serve(self, stream: TcpStream, stopping: impl Future<Output = ()>) {
+    async fn serve(
+        self,
+        (stream, peer): (TcpStream, SocketAddr),
+        stopping: impl Future<Output = ()>,
+    ) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it was served");
             return;
@@ -130,7 +143,7 @@ impl Door {
             None => self.talk(stream, stopping).await,
             Some(acceptor) => match timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => self.talk(stream, stopping).await,
-                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Ok(Err(error)) => self.refusals.add(peer, &error),
                 Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
             },
         }

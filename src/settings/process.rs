@@ -31,6 +31,9 @@ pub struct ProcessArgs {
     /// A folder with tls.crt, tls.key and ca.crt, PEM, for etcd. Needed with https.
     #[arg(long, env = "VECTORSPHERE_ETCD_TLS", value_name = "DIR")]
     pub etcd_tls: Option<String>,
+    /// A folder with username and password, by which this process logs in at etcd.
+    #[arg(long, env = "VECTORSPHERE_ETCD_AUTH", value_name = "DIR")]
+    pub etcd_auth: Option<String>,
     /// What every key in etcd begins with.
     #[arg(
         long,
@@ -116,6 +119,8 @@ pub struct Process {
     pub etcd: Vec<String>,
     /// The folder of credentials for etcd. Default none: plain text.
     pub etcd_tls: Option<PathBuf>,
+    /// The folder of user and password for etcd. Default none: etcd asks nobody.
+    pub etcd_auth: Option<PathBuf>,
     /// What every key begins with: 2 to 200 characters, with a slash at its beginning and none at
     /// its end. Default `/vectorsphere`, so that one etcd can serve others too.
     pub prefix: String,
@@ -177,6 +182,7 @@ impl ProcessArgs {
             data_dir: data_dir?.into(),
             etcd: etcd?,
             etcd_tls,
+            etcd_auth: check::path(self.etcd_auth),
             prefix: prefix?,
             namespace: namespace?,
             cluster: cluster?,

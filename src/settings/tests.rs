@@ -280,3 +280,44 @@ fn an_operator_needs_a_lease_unless_it_is_told_otherwise() {
     let many = format!("--lease off --namespace {}", many.join(","));
     assert_eq!(faults(operator(&many)).len(), 1);
 }
+
+fn gateway(rest: &str) -> Result<Gateway, Error> {
+    let Line::Gateway(args) = line(&format!("gateway {NEEDED} {rest}")) else {
+        panic!("not a gateway");
+    };
+    args.check()
+}
+
+#[test]
+fn a_gateway_that_asks_applications_for_certificates_knows_of_whom() {
+    let tls = "--tls-cert c --tls-key k";
+    let asked = gateway(&format!(
+        "{tls} --client-auth Required --client-authorities /a,/b --probe-listen 0.0.0.0:1"
+    ));
+    let asked = asked.unwrap();
+    let clients = asked.clients.unwrap();
+    assert_eq!(clients.demand, ClientAuth::Required);
+    assert_eq!(
+        clients.authorities,
+        ["/a", "/b"].map(std::path::PathBuf::from)
+    );
+    assert_eq!(asked.probe_listen.unwrap().port(), 1);
+    assert_eq!(gateway(tls).unwrap().clients, None);
+    let without = faults(gateway("--client-auth Optional"));
+    let named = [
+        "--tls-cert: is needed with",
+        "--client-authorities: is needed with",
+    ];
+    let pairs = without.iter().zip(named);
+    assert!(
+        pairs.clone().all(|(fault, name)| fault.starts_with(name)),
+        "{without:?}"
+    );
+    assert_eq!(without.len(), 2);
+    let open = faults(gateway("--probe-listen 0.0.0.0:1"));
+    assert!(
+        open.concat().starts_with("--tls-cert: is needed: others"),
+        "{open:?}"
+    );
+    assert_eq!(faults(gateway("--client-auth required")).len(), 1);
+}

@@ -62,6 +62,11 @@ pub enum Count {
         /// How.
         outcome: Outcome,
     },
+    /// TLS handshakes of the HTTP listener that failed.
+    ProcessHandshakesFailed {
+        /// Whether the certificate that was shown, or was not, is why.
+        why: &'static str,
+    },
     /// Sessions with etcd that were lost.
     CoordinationSessionsLost,
     /// Records of etcd that did not parse.
@@ -89,7 +94,7 @@ pub enum Count {
 
 impl Count {
     /// One of each, for what must know them all.
-    pub(super) const EACH: [Self; 9] = [
+    pub(super) const EACH: [Self; 10] = [
         Self::GatewayRequests {
             operation: "",
             outcome: Outcome::Done,
@@ -102,6 +107,7 @@ impl Count {
         Self::WorkerIndexBuilds {
             outcome: Outcome::Done,
         },
+        Self::ProcessHandshakesFailed { why: "" },
         Self::CoordinationSessionsLost,
         Self::CoordinationRecordsUnreadable,
         Self::OperatorReconciles {
@@ -132,6 +138,10 @@ impl Count {
             Self::WorkerIndexBuilds { .. } => description(
                 "vectorsphere_worker_index_builds",
                 "Index builds ended, by outcome",
+            ),
+            Self::ProcessHandshakesFailed { .. } => description(
+                "vectorsphere_process_handshakes_failed",
+                "TLS handshakes of the HTTP listener that failed, by why",
             ),
             Self::CoordinationSessionsLost => description(
                 "vectorsphere_coordination_sessions_lost",
@@ -165,6 +175,7 @@ impl Count {
             Self::WorkerIndexBuilds { outcome } => vec![("outcome", outcome.as_str())],
             Self::OperatorReconciles { result } => vec![("result", result.as_str())],
             Self::OperatorErrors { code } => vec![("code", code)],
+            Self::ProcessHandshakesFailed { why } => vec![("why", why)],
             Self::OperatorRequests {
                 verb,
                 resource,

@@ -4,5 +4,7 @@
     reason = "who runs only the binary has not the tasks of the library"
 )]
 
+mod applications;
+mod etcd_users;
 mod peers;
 mod rotation;

@@ -32,3 +32,11 @@
 {{- printf "%s-gateway-tls" (include "cluster.name" .) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The Secret with a certificate that gateways let in; empty: they ask for none. */}}
+{{- define "cluster.client" -}}
+{{- $tls := .Values.spec.tls | default dict -}}
+{{- if ne (default "Disabled" $tls.clientAuth) "Disabled" -}}
+{{- printf "%s-client-tls" (include "cluster.name" .) -}}
+{{- end -}}
+{{- end -}}

@@ -1,6 +1,7 @@
 //! The calls, one answer each.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
@@ -8,6 +9,7 @@ use etcd_client::{
 };
 
 use super::error::{Error, classify};
+use super::login;
 use super::{CALL_TIMEOUT, Entry, Etcd, Guard, Listing, Member, Outcome, TRIES, Transaction};
 use crate::coordination::Change;
 use crate::ids::Revision;
@@ -313,9 +315,14 @@ impl Etcd {
     {
         let (at, member) = self.member();
         let (what, changes) = (call.what, call.effect != Effect::None);
-        let error = match tokio::time::timeout(limit, run(member)).await {
+        let is_sent = AtomicBool::new(false);
+        let attempt = self.attempt(call, (&member, &is_sent), run);
+        let error = match tokio::time::timeout(limit, attempt).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => classify(what, changes, error),
+            Ok(Err(error)) => error,
+            Err(_elapsed) if !is_sent.load(Ordering::Relaxed) => {
+                Error::Timeout { what: login::WHAT }
+            },
             Err(_elapsed) if changes => Error::UnknownOutcome { what },
             Err(_elapsed) => Error::Timeout { what },
         };
@@ -323,6 +330,35 @@ impl Etcd {
             self.leave(at);
         }
         Err(error)
+    }
+
+    /// Logs in where that is needed, and makes a call; once more when etcd did not know the token, for then
+    /// it has done nothing. Tells whether the call may have been carried out, should it be broken off.
+    async fn attempt<T, F, W>(
+        &self,
+        call: Call,
+        (member, is_sent): (&Member, &AtomicBool),
+        run: &F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Member) -> W,
+        W: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let failed = |error| classify(call.what, call.effect != Effect::None, error);
+        let Some(pass) = &self.pass else {
+            is_sent.store(true, Ordering::Relaxed);
+            return run(member.clone()).await.map_err(failed);
+        };
+        let shown = pass.ready(member).await?;
+        is_sent.store(true, Ordering::Relaxed);
+        match run(member.clone()).await {
+            Err(error) if login::refuses_token(&error) => {},
+            done => return done.map_err(failed),
+        }
+        is_sent.store(false, Ordering::Relaxed);
+        pass.another(member, shown.as_ref()).await?;
+        is_sent.store(true, Ordering::Relaxed);
+        run(member.clone()).await.map_err(failed)
     }
 }
 

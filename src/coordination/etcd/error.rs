@@ -57,6 +57,15 @@ pub enum Error {
         #[source]
         source: Box<etcd_client::Error>,
     },
+    /// Etcd does not let the user in by whom the process logs in.
+    #[error("etcd refuses user {user:?} by this password")]
+    LoginRefused {
+        /// The user.
+        user: String,
+        /// Its words.
+        #[source]
+        source: Box<etcd_client::Error>,
+    },
     /// The lease is gone.
     #[error("the lease is gone")]
     LeaseGone,
@@ -141,7 +150,7 @@ impl Fault for Error {
             Self::RecordTooLarge { .. } | Self::TooMany { .. } | Self::Endpoint { .. } => {
                 Kind::InvalidInput
             },
-            Self::NoEndpoint => Kind::Internal,
+            Self::NoEndpoint | Self::LoginRefused { .. } => Kind::Internal,
             Self::Refused { kind, .. } => *kind,
         }
     }
@@ -153,6 +162,7 @@ impl Fault for Error {
             Self::Timeout { .. } => "etcd.timeout",
             Self::UnknownOutcome { .. } => "etcd.unknown_outcome",
             Self::Refused { .. } => "etcd.refused",
+            Self::LoginRefused { .. } => "etcd.login_refused",
             Self::LeaseGone => "etcd.lease_gone",
             Self::Compacted => "etcd.compacted",
             Self::Endpoint { .. } => "etcd.endpoint",

@@ -13,6 +13,7 @@ use etcd_client::{
 };
 
 use super::error::{Error, classify};
+use super::login;
 use super::{Entry, Etcd, Member};
 use crate::ids::Revision;
 
@@ -67,7 +68,7 @@ impl Etcd {
     /// [`Error`].
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, Error> {
         let (at, member) = self.member();
-        let created = tokio::time::timeout(TIMEOUT, create(member, prefix, from)).await;
+        let created = tokio::time::timeout(TIMEOUT, self.created(&member, prefix, from)).await;
         let error = match created {
             Ok(Ok((requests, answers, first))) if !is_over(&first) => {
                 return Ok(Watch {
@@ -80,7 +81,7 @@ impl Etcd {
                 });
             },
             Ok(Ok((_requests, _answers, first))) => over(&first),
-            Ok(Err(error)) => classify(WHAT, false, error),
+            Ok(Err(error)) => error,
             Err(_elapsed) => Error::Timeout { what: WHAT },
         };
         if error.is_no_answer() {
@@ -88,13 +89,45 @@ impl Etcd {
         }
         Err(error)
     }
+
+    /// Logs in where that is needed, and begins; once more when etcd did not know the token. A watch that
+    /// has begun is not asked for one again.
+    async fn created(
+        &self,
+        member: &Member,
+        prefix: &str,
+        from: Revision,
+    ) -> Result<Created, Error> {
+        let begin = || async {
+            let created = create(member.clone(), prefix, from).await;
+            let is_refused = match &created {
+                Ok((_requests, _answers, first)) => login::says_so(first.cancel_reason()),
+                Err(error) => login::refuses_token(error),
+            };
+            let created = created.map_err(|error| classify(WHAT, false, error));
+            (created, is_refused)
+        };
+        let Some(pass) = &self.pass else {
+            return begin().await.0;
+        };
+        let shown = pass.ready(member).await?;
+        let (created, is_refused) = begin().await;
+        if !is_refused {
+            return created;
+        }
+        pass.another(member, shown.as_ref()).await?;
+        begin().await.0
+    }
 }
+
+/// A watch as it begins: where requests go, where answers come from, and the first of them.
+type Created = (WatchRequestSender, WatchResponseStream, WatchResponse);
 
 async fn create(
     mut member: Member,
     prefix: &str,
     from: Revision,
-) -> Result<(WatchRequestSender, WatchResponseStream, WatchResponse), etcd_client::Error> {
+) -> Result<Created, etcd_client::Error> {
     let options = WatchOptions::new()
         .with_prefix()
         .with_start_revision(from.0)

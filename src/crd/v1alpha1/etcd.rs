@@ -101,7 +101,9 @@ pub struct ExternalEtcd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret: Option<NameReference>,
 
-    /// Secret with username and password.
+    /// Secret with username and password, for an etcd that asks for users. The user needs to read and
+    /// write every key that begins with prefix, the namespace and the name of this cluster, with slashes
+    /// between them and at the end, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret: Option<NameReference>,
 }

@@ -51,7 +51,10 @@ pub struct Tls {
     )]
     pub renew_before: String,
 
-    /// Client certificates on the gateway. Between components certificates are always checked.
+    /// Whether applications show certificates to the gateway. The operator issues one, in the Secret
+    /// NAME-client-tls; those of the ca.crt beside the gateway's own certificate are good too, in the modes
+    /// Secret and CertManager. API keys are needed in any case, and between components certificates are
+    /// always checked.
     #[serde(default)]
     pub client_auth: ClientAuthentication,
 

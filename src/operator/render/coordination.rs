@@ -8,10 +8,13 @@
 use super::Render;
 use super::etcd::CLIENT_PORT;
 use super::serving::Mounted;
+use crate::crd::v1alpha1::NameReference;
 use crate::topology::Role;
 
 /// Where a process finds its credentials for an etcd that is not the cluster's own.
 const FOLDER: &str = "/etcd-tls";
+/// Where it finds the user and the password by which it logs in there.
+const LOGIN_FOLDER: &str = "/etcd-auth";
 
 /// What a process is told.
 pub(super) fn arguments(render: &Render<'_>) -> Vec<String> {
@@ -36,12 +39,23 @@ pub(super) fn arguments(render: &Render<'_>) -> Vec<String> {
     if external.tls_secret.is_some() {
         arguments.push(format!("--etcd-tls={FOLDER}"));
     }
+    if external.auth_secret.is_some() {
+        arguments.push(format!("--etcd-auth={LOGIN_FOLDER}"));
+    }
     arguments
 }
 
-/// The Secret with its credentials for an etcd that is not the cluster's own.
-pub(super) fn secret(render: &Render<'_>) -> Option<Mounted> {
-    let external = render.spec.etcd.external.as_ref()?;
-    let secret = external.tls_secret.as_ref()?;
-    Some(("etcd-tls", FOLDER, secret.name.clone()))
+/// The Secrets with its credentials for an etcd that is not the cluster's own.
+pub(super) fn secrets(render: &Render<'_>) -> [Option<Mounted>; 2] {
+    let Some(external) = &render.spec.etcd.external else {
+        return [None, None];
+    };
+    let mounted = |name, folder, secret: &Option<NameReference>| -> Option<Mounted> {
+        let secret = secret.as_ref()?;
+        Some((name, folder, secret.name.clone()))
+    };
+    [
+        mounted("etcd-tls", FOLDER, &external.tls_secret),
+        mounted("etcd-auth", LOGIN_FOLDER, &external.auth_secret),
+    ]
 }

@@ -70,6 +70,12 @@ fn service_monitor(render: &Render<'_>, role: Role) -> Value {
             certificate_name(peer, &subject.name, &subject.namespace),
         ),
     };
+    let mut tls = json!({
+        "ca": {"secret": {"name": authority, "key": AUTHORITY_FILE}}, "serverName": name,
+    });
+    if let Some(shown) = serving::shown_by_monitors(render, role) {
+        overlay::lay(&mut tls, &shown);
+    }
     json!({
         "apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor",
         "metadata": metadata(render, &subject.of(role), Some(role), &monitor.labels),
@@ -79,10 +85,7 @@ fn service_monitor(render: &Render<'_>, role: Role) -> Value {
             "endpoints": [{
                 "port": "http", "scheme": "https", "path": "/metrics", "interval": monitor.interval,
                 "authorization": {"credentials": {"name": keys, "key": "readonly"}},
-                "tlsConfig": {
-                    "ca": {"secret": {"name": authority, "key": AUTHORITY_FILE}},
-                    "serverName": name,
-                },
+                "tlsConfig": tls,
             }],
         },
     })

@@ -27,6 +27,7 @@ pub(super) fn role_template(render: &Render<'_>, role: Role) -> Value {
             let routing = serde_json::to_value(spec.gateway.routing).unwrap_or_default();
             let routing = routing.as_str().unwrap_or("Direct");
             arguments.push(format!("--routing={routing}"));
+            arguments.extend(serving::client_arguments(render));
         },
         Role::Worker | Role::Etcd => {},
     }
@@ -136,9 +137,10 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
         Role::Worker | Role::Etcd => &spec.worker.resources,
     };
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let probe_port = serving::probe_port(spec, role);
     let probe = |path: &str, period: u32, failures: u32| {
         json!({
-            "httpGet": {"path": path, "port": HTTP_PORT, "scheme": "HTTPS"},
+            "httpGet": {"path": path, "port": probe_port, "scheme": "HTTPS"},
             "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures,
         })
     };
@@ -163,8 +165,8 @@ fn template(render: &Render<'_>, role: Role, arguments: Vec<String>) -> Value {
         mount("tls", "/tls", true),
         mount("keys", "/keys", true),
     ];
-    let others = [serving::secret(render, role), coordination::secret(render)];
-    for (name, folder, of) in others.into_iter().flatten() {
+    let serving = serving::secret(render, role).into_iter();
+    for (name, folder, of) in serving.chain(coordination::secrets(render).into_iter().flatten()) {
         volumes.push(secret(name, &of));
         mounts.push(mount(name, folder, true));
     }

@@ -1,13 +1,19 @@
 //! The certificate that gateways show to applications: of the cluster's own authority, of a Secret that
 //! somebody else fills, or of cert-manager. Between processes, and to probes and metrics of masters and
 //! workers, it is always the cluster's own authority.
+//!
+//! Applications show certificates of their own authority, of the cluster's, or of the one that stands beside
+//! a certificate of somebody else's. Where they have to, kubelets, which have none, probe gateways at a port
+//! of its own, which no Service and no policy names: a node reaches its pods in any case.
 
 use serde_json::{Value, json};
 
-use super::Render;
 use super::options::drop_nulls;
-use crate::crd::v1alpha1::{TlsMode, VectorClusterSpec};
-use crate::operator::certificates::service_names;
+use super::{HTTP_PORT, PROBE_PORT, Render};
+use crate::crd::v1alpha1::{ClientAuthentication, TlsMode, VectorClusterSpec};
+use crate::operator::certificates::{CLIENT, service_names};
+use crate::operator::issuers::CLIENTS_FILE;
+use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::topology::Role;
 
 /// Where a gateway finds a certificate that is not of the cluster's own authority.
@@ -33,6 +39,51 @@ pub(super) fn secret(render: &Render<'_>, role: Role) -> Option<Mounted> {
         _ => return None,
     };
     Some(("serving", FOLDER, name))
+}
+
+/// What a gateway is told of the certificates of applications.
+pub(super) fn client_arguments(render: &Render<'_>) -> Vec<String> {
+    let demand = match render.spec.tls.client_auth {
+        ClientAuthentication::Disabled => return Vec::new(),
+        ClientAuthentication::Optional => "Optional",
+        ClientAuthentication::Required => "Required",
+    };
+    let mut authorities = vec![
+        format!("/tls/{CLIENTS_FILE}"),
+        format!("/tls/{AUTHORITY_FILE}"),
+    ];
+    if secret(render, Role::Gateway).is_some() {
+        authorities.push(format!("{FOLDER}/{AUTHORITY_FILE}"));
+    }
+    let mut arguments = vec![
+        format!("--client-auth={demand}"),
+        format!("--client-authorities={}", authorities.join(",")),
+    ];
+    let port = probe_port(render.spec, Role::Gateway);
+    if port != HTTP_PORT {
+        arguments.push(format!("--probe-listen=0.0.0.0:{port}"));
+    }
+    arguments
+}
+
+/// Where kubelets probe a role.
+pub(super) fn probe_port(spec: &VectorClusterSpec, role: Role) -> u16 {
+    match (role, spec.tls.client_auth) {
+        (Role::Gateway, ClientAuthentication::Required) => PROBE_PORT,
+        _ => HTTP_PORT,
+    }
+}
+
+/// The certificate that a Prometheus shows to a role, as a monitor names it.
+pub(super) fn shown_by_monitors(render: &Render<'_>, role: Role) -> Option<Value> {
+    let asks = render.spec.tls.client_auth != ClientAuthentication::Disabled;
+    (role == Role::Gateway && asks).then(|| {
+        let name = render.subject.certificate_of(CLIENT);
+        json!({
+            "cert": {"secret": {"name": name, "key": CERTIFICATE_FILE}},
+            "keySecret": {"name": name, "key": KEY_FILE},
+        })
+    })
 }
 
 /// What cert-manager is asked for.

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::Facts;
 use crate::crd::v1alpha1::Power;
 use crate::operator::error::VOLUME_LOST;
+use crate::operator::external::Asked;
 use crate::operator::volumes;
 use crate::topology::Role;
 
@@ -237,10 +238,7 @@ fn version(facts: &Facts<'_>) -> Said {
 
 fn etcd(facts: &Facts<'_>) -> Said {
     if facts.situation.spec.etcd.managed.is_none() {
-        let asked = facts.situation.leader().is_some();
-        let reason = if asked { "Quorate" } else { "Unreachable" };
-        let message = "it is not run by the operator".to_owned();
-        return said("EtcdReady", asked, reason, message);
+        return external(facts);
     }
     let (ready, members) = (
         facts.situation.seen.ready(Role::Etcd),
@@ -250,6 +248,27 @@ fn etcd(facts: &Facts<'_>) -> Said {
     let reason = if quorate { "Quorate" } else { "NoQuorum" };
     let message = format!("{ready} of {members} members are ready");
     said("EtcdReady", quorate, reason, message)
+}
+
+/// Of an etcd of others: a master that leads has its lead from it.
+fn external(facts: &Facts<'_>) -> Said {
+    let others = "it is not run by the operator";
+    if facts.situation.leader().is_some() {
+        return said("EtcdReady", true, "Quorate", others.to_owned());
+    }
+    let (reason, message) = match facts.external {
+        Some(Asked::Refuses(why)) => ("Refused", why.clone()),
+        Some(Asked::Silent(why)) => {
+            let message = format!("no master leads, and it does not answer the operator: {why}");
+            ("Unreachable", message)
+        },
+        Some(Asked::Answers) => {
+            let message = "it answers the operator, but no master leads".to_owned();
+            ("Unreachable", message)
+        },
+        None => ("Unreachable", format!("{others}, and no master leads")),
+    };
+    said("EtcdReady", false, reason, message)
 }
 
 fn leader(facts: &Facts<'_>) -> Said {

@@ -13,7 +13,7 @@ use vectorsphere::clock::{Moment, SystemClock};
 use vectorsphere::fault::Kind;
 use vectorsphere::gateway::{Api, Cluster, Error, Retrieve, WriteOptions};
 use vectorsphere::ids::{CollectionName, PointId, Sequence};
-use vectorsphere::probes::{Probes, Readiness, Rule, serve};
+use vectorsphere::probes::{Probes, Readiness, Refusals, Rule, serve};
 use vectorsphere::query::{
     Alias, AliasAction, CollectionInfo, CollectionStatus, Filter, IndexChoice, NewCollection,
     Operation, Page, PayloadIndexInfo, PayloadSelector, Record, ScoredPoint, Scroll, Search, Shape,
@@ -288,6 +288,7 @@ pub(super) async fn served_over(keys: Option<&str>, tls: tls::Handle) -> Served 
     let cluster: Arc<dyn Cluster> = Arc::<Double>::clone(&double);
     let clock = SystemClock::shared();
     let metrics = Metrics::new("gateway", Arc::clone(&clock));
+    let refusals = Refusals::new(&metrics, Arc::clone(&clock));
     let api = Api::new(cluster, clock, tasks.clone(), metrics);
     let probes = Probes {
         readiness: Arc::new(|| Readiness::Ready),
@@ -296,7 +297,7 @@ pub(super) async fn served_over(keys: Option<&str>, tls: tls::Handle) -> Served 
     let gate = Gate::new(keys.map(|text| ApiKeys::parse(text).unwrap()));
     let (router, rules) = api.router(&probes, gate);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = serve(listener, router, tls, &tasks).unwrap();
+    let address = serve(listener, router, (tls, refusals), &tasks).unwrap();
     Served {
         double,
         rules,

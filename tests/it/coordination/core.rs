@@ -7,6 +7,7 @@ mod embedded;
 mod mirrors;
 mod proxy;
 mod sessions;
+mod users;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -107,8 +108,11 @@ struct Member {
 
 impl Member {
     async fn start(endpoint: &str, n: u128) -> Self {
+        Self::start_with(client(&[endpoint]).await, n)
+    }
+
+    fn start_with(etcd: Etcd, n: u128) -> Self {
         let tasks = Tasks::new();
-        let etcd = client(&[endpoint]).await;
         let clock = SystemClock::shared;
         let session = Session::start(etcd.clone(), clock(), entropy(), &tasks);
         let incarnation = Entropy::from_system().uuid();

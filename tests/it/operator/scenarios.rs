@@ -95,12 +95,14 @@ fn changes() -> Vec<Scenario> {
     });
     let there_and_back = [version("0.2.0"), version("0.1.0")];
     let rotate = note("vectorsphere.io/rotate-certificates");
+    let applications = spec(json!({"tls": {"clientAuth": "Required"}}));
     vec![
         scenario("update", several(), &[version("0.2.0")]),
         scenario("roll-back", small(), &[spec(broken)]),
         scenario("update-and-back", small(), &there_and_back),
         scenario("volumes-grow", small(), &[spec(larger)]),
         scenario("certificates", small(), &[rotate]),
+        scenario("applications", small(), &[applications]),
         scenario("restart", small(), &[note("vectorsphere.io/restart")]),
     ]
 }

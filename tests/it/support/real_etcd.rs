@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Client, ConnectOptions, Permission};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
@@ -87,6 +87,34 @@ impl RealEtcd {
         ]);
         server.spawn();
         Some(server)
+    }
+
+    /// A server that asks for users, and forgets tokens that were not shown for a second. `search` may read
+    /// and write what begins with this prefix; `root` everything, by the same password.
+    pub(crate) async fn start_asking(prefix: &str, password: &str) -> Option<Self> {
+        let mut server = Self::stopped()?;
+        server.arguments.push("--auth-token-ttl=1".to_owned());
+        server.run().await;
+        let mut raw = server.raw().await;
+        for (user, role) in [("root", "root"), ("search", "searches")] {
+            raw.role_add(role).await.unwrap();
+            raw.user_add(user, password, None).await.unwrap();
+            raw.user_grant_role(user, role).await.unwrap();
+        }
+        let permission = Permission::read_write(prefix).with_prefix();
+        raw.role_grant_permission("searches", permission)
+            .await
+            .unwrap();
+        raw.auth_enable().await.unwrap();
+        Some(server)
+    }
+
+    /// The same as its user `root`.
+    pub(crate) async fn root(&self, password: &str) -> Client {
+        let options = ConnectOptions::new().with_user("root", password);
+        Client::connect([&self.endpoint], Some(options))
+            .await
+            .unwrap()
     }
 
     /// A cluster of three that answers.

@@ -179,6 +179,7 @@ fn three_charts_install_answer_and_keep_what_is_whose() {
     kubernetes.call(&secret, "").accepted("secret");
     let helm = Helm::new(&namespace.name);
     installs_and_answers(&helm);
+    answers_who_shows_a_certificate(&kubernetes, &helm);
     sees_metrics(&kubernetes, &namespace.name);
     is_protected(&kubernetes, &helm);
     outlives_releases(&kubernetes, &helm);
@@ -205,6 +206,27 @@ fn installs_and_answers(helm: &Helm) {
         "three charts installed and `helm test` green after {:.1?}",
         SystemClock.now().since(began)
     );
+}
+
+/// The same where gateways let in only who shows a certificate.
+fn answers_who_shows_a_certificate(kubernetes: &Kubernetes, helm: &Helm) {
+    let demand = vec!["--set=spec.tls.clientAuth=Required".to_owned()];
+    let values = [cluster_values(true), demand].concat();
+    let notes = helm.done(&with(&["upgrade", "small", CLUSTER], &values));
+    assert!(notes.contains("small-client-tls"), "{notes}");
+    let port = "{.spec.template.spec.containers[0].readinessProbe.httpGet.port}";
+    let wait = [
+        "wait",
+        "deployment/small-gateway",
+        &format!("--for=jsonpath={port}=6336"),
+        "--timeout=120s",
+        "-n",
+        &helm.namespace,
+    ];
+    kubernetes.call(&wait, "").accepted("gateways that demand");
+    kubernetes.until_rolled_out(&helm.namespace, "deployment/small-gateway");
+    let tested = helm.done(&["test", "small", "--timeout=240s"]);
+    assert!(tested.contains("Succeeded"), "{tested}");
 }
 
 /// Nothing of the cluster goes with an upgrade, or with the releases of others.

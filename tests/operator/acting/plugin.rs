@@ -163,6 +163,7 @@ fn a_person_on_call_sees_what_a_cluster_waits_for_and_tells_it_what_to_do() {
     reported(&cluster, &plugin);
     put_to_sleep(&cluster, &plugin);
     searched(&plugin);
+    asked_for_a_certificate(&cluster, &plugin);
     let took = SystemClock.now().since(began);
     eprintln!("a person on call was served by every command of the plugin within {took:.1?}");
 }
@@ -462,4 +463,17 @@ fn put_to_sleep(cluster: &Living<'_>, plugin: &Plugin<'_>) {
         &["spec.power is now Running"],
     );
     cluster.until_phase("Running");
+}
+
+/// When gateways demand a certificate it shows the one that the operator issues, and tells where it is.
+fn asked_for_a_certificate(cluster: &Living<'_>, plugin: &Plugin<'_>) {
+    let demand = r#"{"spec":{"updates":{"type":"Automatic"},"tls":{"clientAuth":"Required"}}}"#;
+    cluster.patch(demand);
+    cluster.until("gateways demand certificates", |cluster| {
+        Living::condition(cluster, "RunningDesiredVersion").1 == "UpToDate"
+            && cluster["status"]["phase"] == "Running"
+    });
+    searched(plugin);
+    let mut forward = plugin.start(&["port-forward", "oncall"]);
+    forward.until("the certificate", |line| line.contains("oncall-client-tls"));
 }

@@ -1,6 +1,7 @@
 //! What the operator makes beside the pods, and what it makes of options of pods, on a real API server
 //! and in real pods.
 
+mod access;
 mod authority;
 mod external_etcd;
 mod given;

@@ -212,6 +212,19 @@ fn a_certificate_of_a_secret() {
 }
 
 #[test]
+fn applications_with_certificates() {
+    let more = json!({
+        "tls": {"mode": "Secret", "secretName": "web", "clientAuth": "Required"},
+        "monitoring": {"serviceMonitor": {"enabled": true}},
+    });
+    changes("clients-required.txt", &more);
+    changes(
+        "clients-optional.txt",
+        &json!({"tls": {"clientAuth": "Optional"}}),
+    );
+}
+
+#[test]
 fn a_certificate_of_cert_manager() {
     let more = json!({"tls": {
         "mode": "CertManager", "issuerRef": {"name": "internal", "kind": "ClusterIssuer"},
@@ -225,6 +238,7 @@ fn an_etcd_that_is_there() {
     let more = json!({"etcd": {"managed": null, "external": {
         "endpoints": ["https://etcd-0.infra:2379", "https://etcd-1.infra:12379"],
         "prefix": "/search/", "tlsSecret": {"name": "etcd-client"},
+        "authSecret": {"name": "etcd-user"},
     }}});
     changes("external-etcd.txt", &more);
 }

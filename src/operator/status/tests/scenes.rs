@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::crd::v1alpha1::{Power, VectorClusterSpec, VectorClusterStatus, WorkerStatus};
 use crate::operator::accepted::Refused;
 use crate::operator::etcd::Work;
+use crate::operator::external::Asked;
 use crate::operator::names::Subject;
 use crate::operator::observe::{ClaimSeen, PodSeen, Seen};
 use crate::operator::revisions::{Kept, ORDER, Templates};
@@ -31,6 +32,7 @@ pub(super) struct World {
     given_up: bool,
     surplus: Vec<Surplus>,
     etcd: Option<Work>,
+    external: Option<Asked>,
     refused: Option<Refused>,
     ending: Option<(&'static str, String)>,
     certificates: Vec<(String, String)>,
@@ -152,6 +154,7 @@ impl World {
             given_up: false,
             surplus: Vec::new(),
             etcd: None,
+            external: None,
             refused: None,
             ending: None,
             certificates: vec![(
@@ -232,6 +235,7 @@ impl World {
             update: self.acted.then_some((&in_force, &self.step)),
             surplus: &self.surplus,
             etcd: self.etcd.as_ref(),
+            external: self.external.as_ref(),
             marked: &self.marked,
             acted: self.acted,
             ending: self.ending.clone(),

@@ -13,7 +13,8 @@ use crate::operator::render::tests::{objects, rendered, subject};
 use crate::operator::revisions::{Inputs, Kept, ORDER, Templates};
 use crate::operator::situation::Situation;
 use crate::operator::updates::{self, Scene};
-use crate::operator::{unbuilt, volumes, windows};
+use crate::operator::volumes::{self, Fills};
+use crate::operator::{unbuilt, windows};
 use crate::topology::{Observation, Observed, Role, State, plan};
 
 /// What becomes of a spec.
@@ -37,8 +38,8 @@ pub(super) fn effects(spec: &VectorClusterSpec) -> Effects {
             planned(spec),
             step(spec),
             certificates(spec),
-            format!("{:?}", volumes::growths(spec, &claims())),
-            format!("{:?}", volumes::ending(spec, false, 4, &claims())),
+            growths(spec),
+            format!("{:?}", volumes::ending(spec, false, 4, &claims("1Gi"))),
             format!("{:?}", window(spec)),
             format!("{:?}", is_taken_back(spec)),
         ],
@@ -49,7 +50,18 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn claims() -> [ClaimSeen; 2] {
+/// How volumes grow that are small or large, half full or full.
+fn growths(spec: &VectorClusterSpec) -> String {
+    let grown = ["1Gi", "200Gi", "2Ti"].map(|size| {
+        [50, 99].map(|percent| {
+            let fills = Fills::from([("data-demo-worker-0".to_owned(), percent)]);
+            volumes::growths(spec, &claims(size), &fills)
+        })
+    });
+    format!("{grown:?}")
+}
+
+fn claims(size: &str) -> [ClaimSeen; 2] {
     [Role::Etcd, Role::Worker].map(|role| ClaimSeen {
         role,
         ordinal: 0,
@@ -57,8 +69,8 @@ fn claims() -> [ClaimSeen; 2] {
         uid: role.to_string(),
         retired: false,
         leaving: false,
-        asked: "1Gi".to_owned(),
-        capacity: "1Gi".to_owned(),
+        asked: size.to_owned(),
+        capacity: size.to_owned(),
         resize: None,
     })
 }
@@ -183,7 +195,7 @@ fn certificates(spec: &VectorClusterSpec) -> String {
         };
         wanted[0].is_due(&held, due)
     });
-    let authority = certificates::authority(&subject, now).unwrap();
+    let authority = certificates::authority(&subject, certificates::Authority::Own, now).unwrap();
     let life = certificates::duration(&spec.tls.duration).unwrap();
     let issued = certificates::issue(&subject, &authority, &wanted[0], now, life);
     let (_pair, end) = issued.unwrap();

@@ -104,7 +104,8 @@ fn known(path: &str) -> Option<[Value; 2]> {
 /// The same by the last word of a path.
 fn named(path: &str) -> Option<[Value; 2]> {
     let found = match path.rsplit('.').next().unwrap_or_default() {
-        "size" | "maxSize" => [json!("20Gi"), json!("30Gi")],
+        "size" => [json!("20Gi"), json!("30Gi")],
+        "maxSize" => [json!("2Ti"), json!("3Ti")],
         "bandwidthPerWorker" => [json!("64Mi"), json!("32Mi")],
         "interval" => [json!("30s"), json!("1m")],
         "limits" | "requests" => [json!({"memory": "1Gi"}), json!({"memory": "2Gi"})],

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::operator::error::VOLUME_LOST;
+use crate::operator::external::Asked;
 use crate::rpc::proto;
 use crate::topology::{Role, units};
 
@@ -53,6 +54,16 @@ pub(super) fn of_other_trouble() -> Vec<(&'static str, World)> {
                 world.spec.etcd.managed = None;
                 world.seen.pods.retain(|pod| pod.role != Role::Etcd);
                 world.masters = Err("a master is silent".to_owned());
+            }),
+        ),
+        (
+            "external refuses",
+            made(|world| {
+                world.spec.etcd.managed = None;
+                world.seen.pods.retain(|pod| pod.role != Role::Etcd);
+                world.masters = Err("no master is ready".to_owned());
+                let why = "etcd refuses user \"search\" by this password";
+                world.external = Some(Asked::Refuses(why.to_owned()));
             }),
         ),
         (
