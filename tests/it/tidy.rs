@@ -2,7 +2,8 @@
 //!
 //! Each rule is a function that takes text and returns offences, so that each has a test on a
 //! planted offender beside the test over the real files: a rule that cannot fail proves nothing.
-//! MUST NOT start processes other than `cargo metadata`, and MUST NOT touch the network.
+//! MUST NOT start processes other than `cargo metadata` and a check of the project's own, and MUST NOT
+//! touch the network.
 
 mod dependencies;
 mod documents;
@@ -11,6 +12,7 @@ mod keys;
 mod layers;
 mod log_style;
 mod module_docs;
+mod planted_bugs;
 mod source;
 mod unsafe_code;
 
