@@ -23,7 +23,7 @@ use super::names::{ADOPT, VOLUMES, claim_of};
 use super::render::{self, ETCD_PORT, StartValues};
 use crate::coordination::{self, ClusterMember, Etcd};
 use crate::crd::v1alpha1::{ManagedEtcd, Power};
-use crate::fault::chain;
+use crate::fault::{Fault, Kind, chain};
 use crate::topology::{Role, is_smaller};
 
 /// What is under way with the members.
@@ -106,11 +106,11 @@ impl Act<'_> {
         let claims = self.member_claims();
         let asked = match self.connected().await {
             Ok(etcd) if self.situation.spec.power == Power::Running && !ready.is_empty() => {
-                let listed = etcd.members().await.map_err(|error| chain(&error));
-                listed.map(|listed| (etcd, listed)).map_err(Some)
+                let listed = etcd.members().await.map_err(|error| Some(silence(&error)));
+                listed.map(|listed| (etcd, listed))
             },
             Ok(_) => Err(None),
-            Err(error) => Err(Some(chain(&error))),
+            Err(error) => Err(Some(silence(&error))),
         };
         let (etcd, listed) = match asked {
             Ok(answered) => answered,
@@ -164,7 +164,7 @@ impl Act<'_> {
                     "{set}-{ordinal} has another volume than it had, and etcd does not answer"
                 ))
             },
-            (None, Some(why)) if ready > runs / 2 => Some(format!("etcd does not answer: {why}")),
+            (None, Some(why)) if ready > runs / 2 => Some(why),
             (None, _) if wanted > runs => {
                 Some(format!("when etcd answers it gets {wanted} members"))
             },
@@ -295,4 +295,15 @@ fn claims_are_smaller(there: &StatefulSet, wanted: &Value) -> bool {
     let wanted = wanted.and_then(Value::as_str);
     size.zip(wanted)
         .is_some_and(|(size, wanted)| is_smaller(&size.0, wanted))
+}
+
+/// What is said of an etcd that told nothing. Whether nobody was there or nobody answered in time changes
+/// from look to look, and a status that says which would be written every time; the log says it.
+fn silence(error: &(impl Fault + std::error::Error)) -> String {
+    let why = chain(error);
+    if matches!(error.kind(), Kind::Unavailable | Kind::Timeout) {
+        tracing::debug!(error = why, "etcd does not answer");
+        return "etcd does not answer".to_owned();
+    }
+    format!("etcd does not answer: {why}")
 }
