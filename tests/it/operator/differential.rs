@@ -31,6 +31,9 @@ const A_FEW: u64 = 2;
 /// Pairs of the long one, unless `VECTORSPHERE_TEST_PAIRS` says another number.
 const MANY: u64 = 500;
 
+/// Pairs after which it is told how far it is.
+const TOLD_EVERY: usize = 10;
+
 /// The Secrets that specs name.
 fn secrets() -> Vec<Value> {
     let secret = |name: &str, keys: &[&str]| {
@@ -190,7 +193,7 @@ async fn faults_of(pair: &Pair) -> Vec<String> {
             .map(|fault| format!("{what}: {fault}"))
             .collect::<Vec<_>>()
     };
-    let bad = pair.bad.name;
+    let bad = &pair.bad.name;
     let reverted = named(&format!("after {bad}"), differences(&made, &put_back));
     [reverted, named("changed", differences(&fresh, &changed))].concat()
 }
@@ -207,12 +210,15 @@ async fn try_all(seeds: impl Iterator<Item = u64>) {
         (seed, pair.bad.name, faults)
     });
     let mut runs = futures::stream::iter(runs).buffer_unordered(AT_ONCE);
-    let (mut tried, mut wrong, mut bad) = (0, Vec::new(), BTreeMap::<&str, usize>::new());
+    let (mut tried, mut wrong, mut bad) = (0, Vec::new(), BTreeMap::<String, usize>::new());
     while let Some((seed, name, faults)) = runs.next().await {
         tried += 1;
         *bad.entry(name).or_default() += 1;
         if !faults.is_empty() {
             wrong.push(seed);
+        }
+        if tried % TOLD_EVERY == 0 {
+            eprintln!("{tried} pairs so far, {} with differences", wrong.len());
         }
     }
     eprintln!(

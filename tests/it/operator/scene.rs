@@ -165,6 +165,7 @@ impl Scene {
                 is_done(&cluster).then_some(())
             });
         if tokio::time::timeout(limit, done).await.is_err() {
+            self.assert_within_rights();
             let cluster = self.cluster();
             let status = cluster.map(|cluster| cluster["status"].clone());
             panic!("it is not done: {status:#?}\n{}", self.log());

@@ -30,17 +30,20 @@ pub(crate) struct Pair {
 /// A change that cannot work.
 #[derive(Debug, Clone)]
 pub(crate) struct Bad {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) change: Value,
 }
 
-/// The roles, and where their own fields are.
-fn places() -> [(&'static str, fn(Value) -> Value); 4] {
+/// Whose pods, and what lays fields of their role into a spec.
+type Place = (&'static str, fn(Value) -> Value);
+
+/// The roles.
+fn places() -> [Place; 4] {
     [
-        ("gateway", |of| json!({"gateway": of})),
-        ("master", |of| json!({"master": of})),
-        ("worker", |of| json!({"worker": of})),
-        ("etcd", |of| json!({"etcd": {"managed": of}})),
+        ("gateways", |of| json!({ "gateway": of })),
+        ("masters", |of| json!({ "master": of })),
+        ("workers", |of| json!({ "worker": of })),
+        ("members of etcd", |of| json!({"etcd": {"managed": of}})),
     ]
 }
 
@@ -166,7 +169,10 @@ fn cluster_options() -> Vec<Vec<Value>> {
 
 /// Manifests that cannot work.
 fn bad_options() -> Vec<Bad> {
-    let bad = |name, change| Bad { name, change };
+    let bad = |name: &str, change| Bad {
+        name: name.to_owned(),
+        change,
+    };
     let nowhere = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": "nowhere", "operator": "Exists"}]}],
     }}});
@@ -195,23 +201,11 @@ fn bad_options() -> Vec<Bad> {
             }}),
         ),
     ];
-    for (role, place) in places() {
-        all.push(bad(
-            match role {
-                "gateway" => "gateways on no node",
-                "master" => "masters on no node",
-                "worker" => "workers on no node",
-                _ => "an etcd on no node",
-            },
-            place(json!({"pod": {"affinity": nowhere}})),
-        ));
-        let name = match role {
-            "gateway" => "gateways too large",
-            "master" => "masters too large",
-            "worker" => "workers too large",
-            _ => "an etcd too large",
-        };
-        all.push(bad(name, place(json!({"resources": large}))));
+    for (whose, place) in places() {
+        let lost = place(json!({"pod": {"affinity": nowhere}}));
+        all.push(bad(&format!("{whose} on no node"), lost));
+        let too_large = place(json!({ "resources": large }));
+        all.push(bad(&format!("{whose} too large"), too_large));
     }
     let image = json!({"etcd": {"managed": {"image": "images.test/broken"}}});
     all.push(bad("an image of etcd that does not exist", image));
@@ -245,7 +239,7 @@ impl Generator {
         if self.is_set() {
             made = merged(&made, &json!({"podDefaults": self.some(&pod_options())}));
         }
-        for (_role, place) in places() {
+        for (_whose, place) in places() {
             if self.is_set() {
                 made = merged(&made, &place(json!({"pod": self.some(&pod_options())})));
             }

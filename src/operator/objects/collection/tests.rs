@@ -13,9 +13,11 @@ use crate::operator::documented;
 /// A scene: its name, the object, and what is decided about it.
 type Scene = (&'static str, VectorCollection, Decision);
 
-/// What can be said of an index that is asked for: states of two shards, each with the kind and the state
-/// of its index.
-const INDEXES: [(&str, [(&str, &str, &str); 2]); 5] = [
+/// The state of a shard, and the kind and the state of its index.
+type Shard = (&'static str, &'static str, &'static str);
+
+/// What can be said of an index that is asked for, by two shards.
+const INDEXES: [(&str, [Shard; 2]); 5] = [
     (
         "indexed",
         [("serving", "arroy", "idle"), ("serving", "flat", "idle")],
