@@ -299,7 +299,7 @@ fn claims_are_smaller(there: &StatefulSet, wanted: &Value) -> bool {
 
 /// What is said of an etcd that told nothing. Whether nobody was there or nobody answered in time changes
 /// from look to look, and a status that says which would be written every time; the log says it.
-fn silence(error: &(impl Fault + std::error::Error)) -> String {
+fn silence(error: &impl Fault) -> String {
     let why = chain(error);
     if matches!(error.kind(), Kind::Unavailable | Kind::Timeout) {
         tracing::debug!(error = why, "etcd does not answer");
