@@ -10,7 +10,7 @@
 //! they are compared in their order; and the templates of volumes in etcd's set, which Kubernetes does not
 //! let anybody change, since the volumes themselves grow.
 //!
-//! `VECTORSPHERE_SEED=7 cargo test --release --test it differential_and_revert -- --nocapture` tries one.
+//! `VECTORSPHERE_TEST_SEED=7 cargo test --release --test it differential_and_revert -- --nocapture` tries one.
 
 use std::collections::BTreeMap;
 
@@ -205,7 +205,9 @@ async fn try_all(seeds: impl Iterator<Item = u64>) {
         let faults = faults_of(&pair).await;
         if !faults.is_empty() {
             let (first, second) = (&pair.first, &pair.second);
-            eprintln!("VECTORSPHERE_SEED={seed}: {faults:#?}\nfirst: {first}\nsecond: {second}");
+            eprintln!(
+                "VECTORSPHERE_TEST_SEED={seed}: {faults:#?}\nfirst: {first}\nsecond: {second}"
+            );
         }
         (seed, pair.bad.name, faults)
     });
@@ -236,7 +238,7 @@ fn number(variable: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn differential_and_revert_of_a_few_specs() {
-    match number("VECTORSPHERE_SEED") {
+    match number("VECTORSPHERE_TEST_SEED") {
         Some(seed) => try_all(seed..=seed).await,
         None => try_all(0..A_FEW).await,
     }
@@ -247,7 +249,7 @@ async fn long_differential_and_revert_of_many_specs() {
     if !long() {
         return;
     }
-    let from = number("VECTORSPHERE_SEED").unwrap_or(1_000);
+    let from = number("VECTORSPHERE_TEST_SEED").unwrap_or(1_000);
     let pairs = number("VECTORSPHERE_TEST_PAIRS").unwrap_or(MANY);
     try_all(from..from + pairs).await;
 }
