@@ -36,6 +36,7 @@ mod members;
 mod names;
 mod objects;
 mod observe;
+mod ordinals;
 mod reconcile;
 mod render;
 mod requests;

@@ -1,7 +1,9 @@
 //! Which manifest is carried out: the one that there is, or, while that cannot be carried out, the last
 //! one that could.
 //!
-//! What was accepted is kept in a ConfigMap of the cluster. So a word too many in a manifest does not take a
+//! What was accepted is kept in a ConfigMap of the cluster, and beside it the version that every pod came to
+//! be of last: versions are judged by both, for data was written by what ran and not by what was asked for.
+//! So a word too many in a manifest does not take a
 //! cluster that serves out of care: pods that die are made again and certificates renewed, by what was
 //! asked for before. A cluster that never was accepted is not made.
 //!
@@ -31,6 +33,8 @@ pub(super) struct Refused {
 struct Accepted {
     generation: i64,
     spec: VectorClusterSpec,
+    /// The version that every pod came to be of last; none while the cluster is made.
+    settled: Option<String>,
 }
 
 /// Judges the manifest, and puts the last accepted one in its place when it is refused.
@@ -45,8 +49,7 @@ pub(super) async fn judge(
         // As good as none; the next manifest that is accepted replaces it.
         tracing::warn!(config_map = name, "the accepted manifest cannot be read");
     }
-    let running = kept.as_ref().map(|kept| kept.spec.version.as_str());
-    let Some((reason, why)) = fault(&cluster.spec, running) else {
+    let Some((reason, why)) = fault(&cluster.spec, kept.as_ref()) else {
         return Ok(None);
     };
     let instead = kept.map(|kept| {
@@ -64,28 +67,35 @@ pub(super) async fn judge(
 }
 
 /// Why a manifest is not carried out: a reason and all faults of that kind.
-fn fault(spec: &VectorClusterSpec, running: Option<&str>) -> Option<(&'static str, String)> {
+fn fault(spec: &VectorClusterSpec, kept: Option<&Accepted>) -> Option<(&'static str, String)> {
     let not_built = unbuilt::fields(spec);
     if !not_built.is_empty() {
         return Some(("NotBuilt", not_built.join("; ")));
     }
-    let wanted = spec.version.as_str();
-    let (from, to) = (parts(running?)?, parts(wanted)?);
-    let running = running.unwrap_or_default();
-    let (major, minor) = to;
-    if major < from.0 || (major == from.0 && minor.saturating_add(1) < from.1) {
+    // A cluster that never was of one version has nothing to lose.
+    let settled = kept.and_then(|kept| kept.settled.as_deref());
+    let accepted = settled.and(kept).map(|kept| kept.spec.version.as_str());
+    let mut versions = settled.into_iter().chain(accepted);
+    versions.find_map(|from| version_fault(from, &spec.version))
+}
+
+/// Why a version cannot follow another.
+fn version_fault(from: &str, to: &str) -> Option<(&'static str, String)> {
+    let (old, new) = (parts(from)?, parts(to)?);
+    let (major, minor) = new;
+    if major < old.0 || (major == old.0 && minor.saturating_add(1) < old.1) {
         let why = format!(
-            "spec.version: {wanted} may not know what {running} has written; one minor version is the \
-             most that a cluster goes back"
+            "spec.version: {to} may not know what {from} has written; one minor version is the most \
+             that a cluster goes back"
         );
         return Some(("Downgrade", why));
     }
-    let next_major = major == from.0.saturating_add(1) && minor == 0;
-    let next_minor = major == from.0 && minor <= from.1.saturating_add(1);
-    if major > from.0 && !next_major || major == from.0 && !next_minor {
+    let next_major = major == old.0.saturating_add(1) && minor == 0;
+    let next_minor = major == old.0 && minor <= old.1.saturating_add(1);
+    if major > old.0 && !next_major || major == old.0 && !next_minor {
         let why = format!(
-            "spec.version: from {running} to {wanted} a version is left out; update to each minor \
-             version in turn"
+            "spec.version: from {from} to {to} a version is left out; update to each minor version in \
+             turn, and let each update end"
         );
         return Some(("VersionSkip", why));
     }
@@ -103,9 +113,49 @@ fn config_map_name(subject: &Subject) -> String {
     format!("{}-accepted", subject.name)
 }
 
+/// Keeps a manifest that is carried out.
+///
+/// # Errors
+/// [`Error::NotOurs`] when somebody else has a ConfigMap of that name: it is left alone.
+pub(super) async fn keep(
+    api: &ClusterApi,
+    cluster: &VectorCluster,
+    owner: &Value,
+) -> Result<(), Error> {
+    let name = config_map_name(&api.subject);
+    let there = api.config_map(&name).await?;
+    if there.is_none() && api.is_there("v1", "ConfigMap", &name).await? {
+        return Err(Error::NotOurs {
+            kind: "ConfigMap",
+            name,
+        });
+    }
+    let before = there.as_ref().and_then(read);
+    api.apply(&kept(&api.subject, cluster, before.as_ref(), owner))
+        .await
+}
+
+/// The version that every pod is of, if the status says so of this manifest.
+fn settled(cluster: &VectorCluster) -> Option<&str> {
+    let status = cluster.status.as_ref()?;
+    let generation = cluster.metadata.generation;
+    let is_up_to_date = status.conditions.iter().any(|one| {
+        one.type_ == "RunningDesiredVersion"
+            && one.status == "True"
+            && one.observed_generation == generation
+    });
+    is_up_to_date.then_some(cluster.spec.version.as_str())
+}
+
 /// The ConfigMap that keeps a manifest.
-pub(super) fn kept(subject: &Subject, cluster: &VectorCluster, owner: &Value) -> Value {
+fn kept(
+    subject: &Subject,
+    cluster: &VectorCluster,
+    before: Option<&Accepted>,
+    owner: &Value,
+) -> Value {
     let generation = cluster.metadata.generation.unwrap_or(0);
+    let settled = settled(cluster).or_else(|| before?.settled.as_deref());
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {
@@ -114,6 +164,7 @@ pub(super) fn kept(subject: &Subject, cluster: &VectorCluster, owner: &Value) ->
         },
         "data": {
             "generation": generation.to_string(),
+            "settledVersion": settled.unwrap_or_default(),
             "spec": serde_json::to_string(&cluster.spec).unwrap_or_default(),
         },
     })
@@ -125,6 +176,10 @@ fn read(kept: &ConfigMap) -> Option<Accepted> {
     Some(Accepted {
         generation: data.get("generation")?.parse().ok()?,
         spec: serde_json::from_str(data.get("spec")?).ok()?,
+        settled: data
+            .get("settledVersion")
+            .filter(|one| !one.is_empty())
+            .cloned(),
     })
 }
 
@@ -139,9 +194,20 @@ mod tests {
         spec
     }
 
+    fn accepted(version: &str, settled: Option<&str>) -> Accepted {
+        Accepted {
+            generation: 1,
+            spec: spec(version),
+            settled: settled.map(ToOwned::to_owned),
+        }
+    }
+
     #[test]
     fn versions_go_on_one_minor_at_a_time_and_back_no_further() {
-        let reason = |from: &str, to: &str| fault(&spec(to), Some(from)).map(|(reason, _)| reason);
+        let reason = |from: &str, to: &str| {
+            let kept = accepted(from, Some(from));
+            fault(&spec(to), Some(&kept)).map(|(reason, _)| reason)
+        };
         for (from, to) in [
             ("0.1.0", "0.1.0"),
             ("0.1.9", "0.2.0"),
@@ -160,7 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again() {
+    fn an_update_that_has_not_ended_counts_with_what_ran_before_it() {
+        let reason = |accepted: &Accepted, to: &str| {
+            fault(&spec(to), Some(accepted)).map(|(reason, _)| reason)
+        };
+        let waits = accepted("0.2.0", Some("0.1.0"));
+        assert_eq!(reason(&waits, "0.3.0"), Some("VersionSkip"));
+        assert_eq!(reason(&waits, "0.1.0"), None);
+        let goes_back = accepted("0.2.0", Some("0.3.0"));
+        assert_eq!(reason(&goes_back, "0.1.0"), Some("Downgrade"));
+        let is_made = accepted("0.1.0", None);
+        assert_eq!(reason(&is_made, "0.9.0"), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_and_a_version_settles_when_every_pod_is_of_it() {
         let subject = Subject {
             name: "a".to_owned(),
             namespace: "n".to_owned(),
@@ -168,9 +248,36 @@ mod tests {
         };
         let mut cluster = VectorCluster::new("a", spec("0.4.0"));
         cluster.metadata.generation = Some(7);
-        let kept = kept(&subject, &cluster, &json!({}));
-        assert_eq!(kept["metadata"]["name"], "a-accepted");
-        let read = read(&serde_json::from_value(kept).unwrap()).unwrap();
-        assert_eq!((read.generation, read.spec), (7, cluster.spec));
+        let kept = |cluster: &VectorCluster, before: Option<&Accepted>| {
+            let kept = kept(&subject, cluster, before, &json!({}));
+            assert_eq!(kept["metadata"]["name"], "a-accepted");
+            read(&serde_json::from_value(kept).unwrap()).unwrap()
+        };
+        let first = kept(&cluster, None);
+        assert_eq!((first.generation, &first.spec), (7, &cluster.spec));
+        assert_eq!(first.settled, None);
+        let up_to_date = |generation: i64| {
+            serde_json::from_value(json!({"conditions": [{
+                "type": "RunningDesiredVersion", "status": "True", "reason": "UpToDate",
+                "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "observedGeneration": generation,
+            }]}))
+            .unwrap()
+        };
+        cluster.status = Some(up_to_date(6));
+        assert_eq!(
+            kept(&cluster, None).settled,
+            None,
+            "it speaks of what was before"
+        );
+        cluster.status = Some(up_to_date(7));
+        let second = kept(&cluster, None);
+        assert_eq!(second.settled.as_deref(), Some("0.4.0"));
+        cluster.spec.version = "0.5.0".to_owned();
+        cluster.metadata.generation = Some(8);
+        assert_eq!(
+            kept(&cluster, Some(&second)).settled.as_deref(),
+            Some("0.4.0")
+        );
     }
 }

@@ -207,7 +207,7 @@ impl Collector for Clusters {
         let mut clusters: Vec<_> = self.lock().iter().flat_map(Store::state).collect();
         clusters.truncate(CLUSTERS_MAX);
         conditions(&clusters, &mut encoder)?;
-        blocked(&clusters, Timestamp::now(), &mut encoder)
+        blocked(&clusters, now(), &mut encoder)
     }
 }
 
@@ -239,6 +239,11 @@ fn conditions(
         }
     }
     Ok(())
+}
+
+/// By the clock that the status was written by.
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// For each operation that a gate holds up: since how long.

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use super::Error;
 use super::cluster_api::ClusterApi;
 use super::names::{FAILED, ORDINAL, RETIRED, REVISION, ROLE};
+use super::ordinals::joined;
 use super::revisions::{Kept, Templates};
 use crate::crd::v1alpha1::VectorClusterStatus;
 use crate::topology::{Observation, Observed, Role, State};
@@ -127,8 +128,8 @@ impl Seen {
         self.revisions.iter().find(|kept| kept.hash == hash)
     }
 
-    /// What the planner is told: a worker exists that has a pod or a volume, or that served when the status
-    /// was written last. One that lost both at once would else be forgotten, and its shards with it.
+    /// What the planner is told: a worker exists that has a pod or a volume, or that joined and was not let
+    /// go. One that lost both at once would else be forgotten, and its shards with it.
     pub(super) fn observation(
         &self,
         subject: &str,
@@ -136,15 +137,10 @@ impl Seen {
     ) -> Observation {
         let next = before.and_then(|status| status.next_worker_ordinal);
         let next_worker_ordinal = u32::try_from(next.unwrap_or(0)).unwrap_or(0);
-        let known = before.map_or(&[][..], |status| &status.workers);
-        let known = known
-            .iter()
-            .filter(|worker| matches!(&*worker.state, "Serving" | "Away" | "Missing"))
-            .filter_map(|worker| u32::try_from(worker.ordinal).ok());
         let mut workers: BTreeMap<u32, State> = self
             .worker_claims()
             .map(|claim| claim.ordinal)
-            .chain(known)
+            .chain(joined(before))
             .map(|ordinal| (ordinal, State::Stopped))
             .collect();
         for pod in self.of(Role::Worker).filter(|pod| !pod.over) {

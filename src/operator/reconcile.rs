@@ -298,8 +298,8 @@ impl Round<'_> {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
         if self.refused.is_none() {
-            let kept = accepted::kept(&self.api.subject, self.cluster, &self.owner);
-            done.outcome.keep("manifest", self.api.apply(&kept).await);
+            let kept = accepted::keep(&self.api, self.cluster, &self.owner).await;
+            done.outcome.keep("manifest", kept);
         }
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
         if let Some(issuers) = &self.issuers {

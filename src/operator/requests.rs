@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use super::instruments::Instruments;
 
 /// The kinds that the operator asks for, by their plural names.
-const RESOURCES: [&str; 27] = [
+const RESOURCES: [&str; 29] = [
     "certificates",
     "configmaps",
     "controllerrevisions",
@@ -39,9 +39,11 @@ const RESOURCES: [&str; 27] = [
     "statefulsets",
     "storageclasses",
     "vectorbackups",
+    "vectorbackupschedules",
     "vectorclusters",
     "vectorcollections",
     "vectoropstasks",
+    "vectorrestores",
 ];
 const OTHER: &str = "other";
 /// The statuses that are told apart.
@@ -212,6 +214,27 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn every_kind_that_the_operator_has_rights_for_is_told() {
+        let manifest = include_str!("../../manifests/operator.yaml");
+        // Before these are the rights of people.
+        let manifest = manifest.split("resources: [customresourcedefinitions]");
+        let manifest = manifest.skip(1).collect::<String>();
+        let lists = manifest.lines().filter_map(|line| {
+            line.trim()
+                .trim_start_matches("- ")
+                .strip_prefix("resources: [")
+        });
+        let named = lists.flat_map(|list| list.trim_end_matches(']').split(','));
+        let named = named.map(|one| one.trim().trim_matches('"').split('/').next().unwrap_or(""));
+        let mut count = 0;
+        for kind in named {
+            assert!(RESOURCES.contains(&kind), "{kind}");
+            count += 1;
+        }
+        assert!(count > 20, "{count}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::names::{APPROVE, NEW_VOLUME, RESTART, SKIP_GATES, Subject};
 use super::observe::{PodSeen, Seen};
+use super::ordinals::joined;
 use super::revisions::{Kept, Restarts, Templates};
 use super::updates::{self, Scene};
 use super::volumes::{self, Fills, Growth};
@@ -128,12 +129,15 @@ impl<'a> Situation<'a> {
         troubled.map(|shard| shard.worker.clone()).collect()
     }
 
-    /// How full the workers' volumes are, as the masters say.
+    /// How full the workers' volumes are, as the masters say; of a worker that says nothing what it said
+    /// last, for it may have died of that.
     pub(super) fn fills(&self) -> Fills {
-        let claims = &self.seen.claims;
-        self.masters
-            .as_ref()
-            .map_or_else(|_| Fills::new(), |state| volumes::fills(claims, state))
+        let before = self.before.map_or(&[][..], |status| &status.workers);
+        volumes::fills(
+            &self.seen.claims,
+            self.masters.as_ref().ok().copied(),
+            before,
+        )
     }
 
     /// The volumes that should be larger.
@@ -192,7 +196,7 @@ impl<'a> Situation<'a> {
         };
         let pods = self.seen.of(Role::Worker).map(|pod: &PodSeen| pod.ordinal);
         let claims = self.seen.worker_claims().map(|claim| claim.ordinal);
-        let all: BTreeSet<u32> = pods.chain(claims).collect();
+        let all: BTreeSet<u32> = pods.chain(claims).chain(joined(self.before)).collect();
         let beyond = all.into_iter().rev().filter(|ordinal| !planned(*ordinal));
         beyond
             .map(|ordinal| Component {

@@ -9,6 +9,7 @@ use super::accepted::Refused;
 use super::etcd::Work;
 use super::external::Asked;
 use super::observe::PodSeen;
+use super::ordinals::{self, joined};
 use super::render::HTTP_PORT;
 use super::situation::{InForce, Situation, Surplus, is_served};
 use super::updates;
@@ -143,7 +144,29 @@ impl<'a> Facts<'a> {
         self.shards().map_or(0, |shards| shards.unavailable)
     }
 
+    /// Each worker; of many those that do not serve.
     fn workers(&self) -> Vec<WorkerStatus> {
+        let mut workers = self.all_workers();
+        if workers.len() > WORKERS_LISTED {
+            workers.retain(|worker| worker.state != "Serving");
+        }
+        workers
+    }
+
+    /// The numbers of the workers that joined and were not let go.
+    fn joined(&self) -> String {
+        let mut all = joined(self.situation.before);
+        let workers = self.all_workers();
+        let joined = workers.iter().filter(|one| one.state != "Joining");
+        all.extend(joined.filter_map(|one| u32::try_from(one.ordinal).ok()));
+        // What is drained may go, and is no loss any more.
+        for gone in self.surplus.iter().filter(|one| one.is_empty()) {
+            all.remove(&gone.worker.ordinal);
+        }
+        ordinals::write(&all)
+    }
+
+    fn all_workers(&self) -> Vec<WorkerStatus> {
         let planned = self.situation.plan.components.iter();
         let planned = planned.filter(|one| one.role == Role::Worker);
         let mut workers: Vec<WorkerStatus> = planned
@@ -157,22 +180,8 @@ impl<'a> Facts<'a> {
                 workers.push(one);
             }
         }
-        if workers.len() > WORKERS_LISTED {
-            workers.retain(|worker| worker.state != "Serving");
-        }
         workers.sort_by_key(|worker| worker.ordinal);
         workers
-    }
-
-    /// Whether a worker has served before.
-    fn was_there(&self, name: &str) -> bool {
-        let before = self.situation.before;
-        let listed = before.map_or(&[][..], |status| &status.workers);
-        let all = before.and_then(|status| status.worker.as_ref());
-        let many = all.is_some_and(|all| all.replicas > count(WORKERS_LISTED));
-        let known = listed.iter().find(|one| one.name == name);
-        // Of many those that serve are not listed.
-        known.map_or(many, |one| one.state != "Joining")
     }
 
     /// Whether a worker with a place is still marked to go, or may be.
@@ -207,14 +216,15 @@ impl<'a> Facts<'a> {
         let pod = self.pods(Role::Worker).find(|pod| pod.ordinal == ordinal);
         let mut claims = self.situation.seen.worker_claims();
         let claim = claims.find(|claim| claim.ordinal == ordinal);
+        let was_there = joined(self.situation.before).contains(&ordinal);
         let state = match (surplus, pod) {
             (Some(surplus), Some(_)) if surplus.is_empty() => "Drained",
             (Some(surplus), None) if surplus.is_empty() => "Removing",
             (Some(_), _) => "Draining",
             (None, _) if self.is_marked(name) => "Draining",
             (None, Some(pod)) if pod.ready => "Serving",
-            (None, Some(_)) if self.was_there(name) => "Away",
-            (None, None) if self.was_there(name) => "Missing",
+            (None, Some(_)) if was_there => "Away",
+            (None, None) if was_there => "Missing",
             (None, Some(_) | None) => "Joining",
         };
         let state_of = self.situation.masters.as_ref().ok();
@@ -237,7 +247,7 @@ impl<'a> Facts<'a> {
             volume: claim.map(|claim| VolumeStatus {
                 claim: claim.name.clone(),
                 capacity: claim.capacity.clone(),
-                used_percent: self.used_percent(name, &claim.name),
+                used_percent: self.used_percent(&claim.name),
                 resize: claim.resize.clone(),
             }),
             message: pod.and_then(|pod| pod.trouble.clone()),
@@ -245,15 +255,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// How full a worker's volume is, in steps; what the masters said last while they do not answer.
-    fn used_percent(&self, worker: &str, claim: &str) -> Option<i32> {
-        if self.situation.masters.is_err() {
-            let before = self.situation.before?.workers.iter();
-            let known = before
-                .filter(|one| one.name == worker)
-                .find_map(|one| one.volume.as_ref());
-            return known?.used_percent;
-        }
+    /// How full a worker's volume is, in steps.
+    fn used_percent(&self, claim: &str) -> Option<i32> {
         let percent = *self.situation.fills().get(claim)?;
         Some(number(percent - percent % USED_STEP))
     }
@@ -320,7 +323,10 @@ impl<'a> Facts<'a> {
             .is_some_and(|revision| !revision.current.is_empty());
         if matches!(self.ending, Some((reason, _)) if reason != "Protected") {
             "Deleting"
-        } else if self.refused.is_some() {
+        } else if self
+            .refused
+            .is_some_and(|refused| refused.instead.is_none())
+        {
             "Invalid"
         } else if spec.paused {
             "Paused"
@@ -411,6 +417,7 @@ pub(super) fn status(facts: &Facts<'_>) -> VectorClusterStatus {
         shards: facts.shards(),
         workers: facts.workers(),
         next_worker_ordinal: Some(number(facts.next_worker_ordinal)),
+        worker_ordinals: Some(facts.joined()).filter(|all| !all.is_empty()),
         operations: operations::operations(facts),
         endpoints: Some(Endpoints {
             grpc: String::new(),

@@ -2,7 +2,7 @@
 
 mod fill;
 
-pub(super) use fill::{FULL_PERCENT, Fills, fills};
+pub(super) use fill::{FULL_PERCENT, Fills, STILL_FULL_PERCENT, fills};
 
 use super::observe::ClaimSeen;
 use crate::crd::v1alpha1::{DeletionPolicy, ResizePolicy, Storage, VectorClusterSpec};
@@ -37,19 +37,29 @@ pub(super) fn growths(
     claims.iter().filter_map(growth).collect()
 }
 
-/// The volumes that are as good as full, each in a phrase that says why they do not grow.
-pub(super) fn full(spec: &VectorClusterSpec, claims: &[ClaimSeen], fills: &Fills) -> Vec<String> {
+/// The volumes that are at least so full, each in a phrase that says what becomes of it. The percent is one
+/// of few, so that the phrase does not change with every write.
+pub(super) fn full(
+    spec: &VectorClusterSpec,
+    claims: &[ClaimSeen],
+    (fills, least, step): (&Fills, u32, u32),
+) -> Vec<String> {
+    let growths = growths(spec, claims, fills);
     let full = claims.iter().filter_map(|claim| {
-        let percent = fills
-            .get(&claim.name)
-            .filter(|used| **used >= FULL_PERCENT)?;
+        let percent = fills.get(&claim.name).filter(|used| **used >= least)?;
         let storage = storage(spec, claim.role)?;
+        let grows = is_smaller(&claim.capacity, &claim.asked)
+            || growths.iter().any(|growth| growth.claim == claim.name);
         let why = match (&storage.auto_grow, storage.resize) {
             (_, ResizePolicy::Disabled) => "its storage.resize is Disabled".to_owned(),
+            _ if grows => "it is to grow".to_owned(),
             (None, _) => "it grows when storage.size does".to_owned(),
-            (Some(auto), _) if is_smaller(&claim.asked, &auto.max_size) => "it grows".to_owned(),
+            (Some(auto), _) if is_smaller(&claim.asked, &auto.max_size) => {
+                "it grows when those of the other workers have had their last step".to_owned()
+            },
             (Some(auto), _) => format!("it may not grow beyond {} by itself", auto.max_size),
         };
+        let percent = percent - percent % step.max(1);
         Some(format!("{} is {percent} % full: {why}", claim.name))
     });
     full.collect()

@@ -71,6 +71,11 @@ pub struct VectorClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_worker_ordinal: Option<i32>,
 
+    /// Numbers of the workers that joined and were not let go, such as `0-4,7`: also of those of which no
+    /// pod and no volume is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_ordinals: Option<String>,
+
     /// What is under way, and what holds it up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -27,6 +27,7 @@ use super::said::Said;
 use crate::coordination::Etcd;
 use crate::crd::v1alpha1::{OpsTask, VectorCluster, VectorOpsTask, VectorOpsTaskStatus};
 use crate::fault::chain;
+use crate::operator::accepted;
 use crate::operator::certificates;
 use crate::operator::cluster_api::{ClusterApi, within};
 use crate::operator::credentials::Maker;
@@ -94,7 +95,12 @@ async fn round(task: Arc<VectorOpsTask>, desk: Arc<Desk>) -> Result<Action, Erro
     if task.metadata.deletion_timestamp.is_some() {
         return Ok(desk.done(&task));
     }
-    let cluster: Option<VectorCluster> = desk.get(&task, &task.spec.cluster).await?;
+    let mut cluster: Option<VectorCluster> = desk.get(&task, &task.spec.cluster).await?;
+    if let Some(cluster) = &mut cluster {
+        // A task is about what is carried out.
+        let api = cluster_api(cluster, &desk)?;
+        accepted::judge(cluster, &api).await?;
+    }
     let others = others(&task, &desk).await?;
     let pods = match &cluster {
         Some(cluster) => cluster_api(cluster, &desk)?.pods().await?,

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::Facts;
+use super::{Facts, USED_STEP};
 use crate::crd::v1alpha1::Power;
 use crate::operator::error::VOLUME_LOST;
 use crate::operator::external::Asked;
@@ -88,9 +88,9 @@ fn is_asleep(facts: &Facts<'_>) -> bool {
 
 fn ready(facts: &Facts<'_>) -> Said {
     let (missing, under_way) = (facts.missing(), progressing(facts));
-    let (holds, reason, message) = if facts.refused.is_some() {
-        let message = "the manifest cannot be carried out".to_owned();
-        (false, "ComponentsNotReady", message)
+    let refused = "the manifest cannot be carried out";
+    let (holds, reason, message) = if facts.refused.is_some_and(|one| one.instead.is_none()) {
+        (false, "ManifestRefused", refused.to_owned())
     } else if is_asleep(facts) {
         (false, "Hibernated", "spec.power is Hibernated".to_owned())
     } else if !missing.is_empty() {
@@ -102,6 +102,9 @@ fn ready(facts: &Facts<'_>) -> Said {
         (false, "ShardsUnderReplicated", message)
     } else if under_way.holds {
         (false, under_way.reason, under_way.message)
+    } else if facts.refused.is_some() {
+        let message = format!("{refused}; what was accepted before is");
+        (false, "ManifestRefused", message)
     } else {
         let message = "every component is ready".to_owned();
         (true, "AllComponentsReady", message)
@@ -301,7 +304,38 @@ fn shards(facts: &Facts<'_>) -> Said {
 
 fn full(facts: &Facts<'_>) -> Vec<String> {
     let situation = facts.situation;
-    volumes::full(situation.spec, &situation.seen.claims, &situation.fills())
+    let before = situation
+        .before
+        .map_or(&[][..], |status| &status.conditions);
+    let was_full = before.iter().any(|one| one.reason == "VolumeFull");
+    let least = if was_full {
+        volumes::STILL_FULL_PERCENT
+    } else {
+        volumes::FULL_PERCENT
+    };
+    let fills = situation.fills();
+    volumes::full(
+        situation.spec,
+        &situation.seen.claims,
+        (&fills, least, USED_STEP),
+    )
+}
+
+/// Workers' volumes that should grow with their use, and of which nobody knows how full they are.
+fn unmeasured(facts: &Facts<'_>) -> String {
+    let situation = facts.situation;
+    if situation.spec.worker.storage.auto_grow.is_none() || situation.masters.is_err() {
+        return String::new();
+    }
+    let fills = situation.fills();
+    let claims = situation.seen.worker_claims();
+    let unknown = claims
+        .filter(|claim| !fills.contains_key(&claim.name))
+        .count();
+    if unknown == 0 {
+        return String::new();
+    }
+    format!("how full {unknown} volumes are cannot be measured, so autoGrow does not see them")
 }
 
 fn storage(facts: &Facts<'_>) -> Said {
@@ -320,7 +354,7 @@ fn storage(facts: &Facts<'_>) -> Said {
         },
         _ if !growing.is_empty() => said("StorageReady", false, "Resizing", growing.join("; ")),
         _ if !full.is_empty() => said("StorageReady", false, "VolumeFull", full.join("; ")),
-        _ => said("StorageReady", true, "Ready", String::new()),
+        _ => said("StorageReady", true, "Ready", unmeasured(facts)),
     }
 }
 

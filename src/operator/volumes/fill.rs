@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::crd::v1alpha1::{AutoGrow, Storage};
+use crate::crd::v1alpha1::{AutoGrow, Storage, WorkerStatus};
 use crate::operator::names::claim_of;
 use crate::operator::observe::ClaimSeen;
 use crate::rpc::proto;
@@ -13,6 +13,8 @@ use crate::topology::{Role, is_smaller, units};
 
 /// From here on a volume counts as full: less than this would hold an index that is being built.
 pub(in crate::operator) const FULL_PERCENT: u32 = 95;
+/// And until here one that was full.
+pub(in crate::operator) const STILL_FULL_PERCENT: u32 = 90;
 
 /// A file system is at most so much larger than its volume, in percent: one that is larger lies on a disk
 /// that others share, and how full that is says nothing of the volume.
@@ -27,23 +29,46 @@ const MIB: u64 = 1 << 20;
 /// How full volumes are, in percent, by the names of their claims; those that can be measured.
 pub(in crate::operator) type Fills = BTreeMap<String, u32>;
 
-/// What the masters say of the workers' disks.
+/// What the masters say of the workers' disks, and else what was known of the volumes that have not grown
+/// since.
 pub(in crate::operator) fn fills(
     claims: &[ClaimSeen],
-    state: &proto::GetClusterStateResponse,
+    state: Option<&proto::GetClusterStateResponse>,
+    before: &[WorkerStatus],
 ) -> Fills {
-    let measured = state.processes.iter().filter_map(|process| {
-        let (name, disk) = (claim_of(&process.name), process.disk?);
-        let claim = claims.iter().find(|claim| claim.name == name)?;
-        let capacity = units(&claim.capacity)?;
-        let bounds = share(capacity, SMALLEST_PERCENT)..=share(capacity, LARGEST_PERCENT);
-        if disk.bytes == 0 || !bounds.contains(&disk.bytes) {
-            return None;
+    let processes = state.map_or(&[][..], |state| &state.processes);
+    let percent = |claim: &ClaimSeen| {
+        let mut processes = processes
+            .iter()
+            .filter(|one| claim_of(&one.name) == claim.name);
+        match processes.find_map(|process| process.disk) {
+            Some(disk) => measured(claim, disk),
+            None => remembered(claim, before),
         }
-        let percent = disk.used_bytes.saturating_mul(100).div_ceil(disk.bytes);
-        Some((name, u32::try_from(percent.min(100)).ok()?))
-    });
-    measured.collect()
+    };
+    let found = claims
+        .iter()
+        .filter_map(|claim| Some((claim.name.clone(), percent(claim)?)));
+    found.collect()
+}
+
+fn measured(claim: &ClaimSeen, disk: proto::Disk) -> Option<u32> {
+    let capacity = units(&claim.capacity)?;
+    let bounds = share(capacity, SMALLEST_PERCENT)..=share(capacity, LARGEST_PERCENT);
+    if disk.bytes == 0 || !bounds.contains(&disk.bytes) {
+        return None;
+    }
+    let percent = disk.used_bytes.saturating_mul(100).div_ceil(disk.bytes);
+    u32::try_from(percent.min(100)).ok()
+}
+
+fn remembered(claim: &ClaimSeen, before: &[WorkerStatus]) -> Option<u32> {
+    let mut volumes = before.iter().filter_map(|worker| worker.volume.as_ref());
+    let known = volumes.find(|known| known.claim == claim.name)?;
+    let percent = known
+        .used_percent
+        .filter(|_| known.capacity == claim.capacity)?;
+    u32::try_from(percent).ok()
 }
 
 fn share(of: u64, percent: u64) -> u64 {
@@ -59,16 +84,16 @@ pub(super) fn size(storage: &Storage, role: Role, claims: &[ClaimSeen], fills: &
         let ours = claims.iter().filter(move |claim| claim.role == role);
         ours.filter(|claim| !claim.retired && !claim.leaving)
     };
-    let largest = ours()
+    // One that a person made larger than all may be by themselves says nothing of the others.
+    let bounded = ours().filter(|claim| !is_smaller(&auto.max_size, &claim.asked));
+    let largest = bounded
         .map(|claim| &claim.asked)
         .fold(&storage.size, |one, other| {
             if is_smaller(one, other) { other } else { one }
         });
     // The next step is measured when the last one has come to every disk.
     let grows = |claim: &ClaimSeen| {
-        is_smaller(&claim.asked, largest)
-            || claim.capacity.is_empty()
-            || is_smaller(&claim.capacity, &claim.asked)
+        is_smaller(&claim.asked, largest) || is_smaller(&claim.capacity, &claim.asked)
     };
     let threshold = u32::try_from(auto.threshold_percent).unwrap_or(u32::MAX);
     let is_full = |claim: &ClaimSeen| {
@@ -157,7 +182,7 @@ mod tests {
     fn a_disk_is_measured_when_it_is_its_volumes_own_and_as_large() {
         let claims = [claim(0, "10Gi", "10Gi"), claim(1, "10Gi", "10Gi")];
         let percent = |bytes: u64, used: u64| {
-            let found = fills(&claims, &state(&[(bytes, used)]));
+            let found = fills(&claims, Some(&state(&[(bytes, used)])), &[]);
             found.get("data-a-worker-0").copied()
         };
         assert_eq!(percent(10 * GIB, 5 * GIB), Some(50));
@@ -167,7 +192,28 @@ mod tests {
         assert_eq!(percent(6 * GIB, 5 * GIB), None, "not grown yet");
         assert_eq!(percent(0, 0), None);
         let unbound = [claim(0, "10Gi", "")];
-        assert_eq!(fills(&unbound, &state(&[(GIB, GIB)])), Fills::new());
+        let of_one = state(&[(GIB, GIB)]);
+        assert_eq!(fills(&unbound, Some(&of_one), &[]), Fills::new());
+    }
+
+    #[test]
+    fn a_worker_that_is_silent_is_as_full_as_it_was_until_its_volume_has_grown() {
+        let known: WorkerStatus = serde_json::from_value(serde_json::json!({
+            "name": "a-worker-0", "ordinal": 0, "state": "Away",
+            "volume": {"claim": "data-a-worker-0", "capacity": "10Gi", "usedPercent": 95},
+        }))
+        .unwrap();
+        let before = [known];
+        let fill = |claim: ClaimSeen, state: Option<&proto::GetClusterStateResponse>| {
+            fills(&[claim], state, &before)
+                .pop_first()
+                .map(|(_, percent)| percent)
+        };
+        assert_eq!(fill(claim(0, "10Gi", "10Gi"), None), Some(95));
+        assert_eq!(fill(claim(0, "12Gi", "10Gi"), Some(&state(&[]))), Some(95));
+        assert_eq!(fill(claim(0, "12Gi", "12Gi"), None), None);
+        let says = state(&[(10 * GIB, GIB)]);
+        assert_eq!(fill(claim(0, "10Gi", "10Gi"), Some(&says)), Some(10));
     }
 
     #[test]
@@ -183,18 +229,24 @@ mod tests {
         assert_eq!(wanted(&two("12Gi"), 80), "15Gi", "14.4Gi, rounded up");
         assert_eq!(wanted(&two("19Gi"), 99), "20Gi");
         assert_eq!(wanted(&two("20Gi"), 99), "20Gi", "the bound");
-        assert_eq!(
-            wanted(&two("30Gi"), 99),
-            "30Gi",
-            "a person's own size stays"
-        );
         // One step after the other.
         let grows = [claim(0, "13Gi", "10Gi"), claim(1, "13Gi", "13Gi")];
         assert_eq!(wanted(&grows, 99), "13Gi");
         let lags = [claim(0, "13Gi", "13Gi"), claim(1, "10Gi", "10Gi")];
         assert_eq!(wanted(&lags, 99), "13Gi");
-        let fresh = [claim(0, "13Gi", "13Gi"), claim(1, "13Gi", "")];
-        assert_eq!(wanted(&fresh, 99), "13Gi");
+        let no_node = [claim(0, "13Gi", "13Gi"), claim(1, "13Gi", "")];
+        assert_eq!(
+            wanted(&no_node, 99),
+            "16Gi",
+            "one that no node takes holds nobody up"
+        );
+        let by_hand = [claim(0, "10Gi", "10Gi"), claim(1, "30Gi", "30Gi")];
+        assert_eq!(
+            wanted(&by_hand, 50),
+            "10Gi",
+            "one that a person made larger"
+        );
+        assert_eq!(wanted(&by_hand, 99), "12Gi");
         // One that was scaled away decides nothing.
         let retired = ClaimSeen {
             retired: true,

@@ -22,6 +22,7 @@ const OF_A_RUN: &[&str] = &[
     "managedFields",
     "lastTransitionTime",
     "startedAt",
+    "blockedSince",
     "deletionTimestamp",
     "podIP",
     "volumeName",

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::double::store::text;
 use super::double::verbs::Deletion;
-use super::scene::{CLUSTER, LIMIT, Scene, call, cluster_key, key, manifest, server_with};
+use super::scene::{
+    CLUSTER, LIMIT, NAMESPACE, Scene, call, cluster_key, create, key, manifest, server_with,
+};
 
 /// Waits until `SpecValid` says so; its message.
 async fn until_judged(scene: &Scene, reason: &'static str) -> String {
@@ -69,4 +71,23 @@ async fn of_a_new_cluster_that_is_refused_nothing_is_made() {
         .double
         .with(|state| state.store.list("", "pods", "").len());
     assert_eq!(made, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_map_of_somebody_else_is_left_alone() {
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &json!({}))]));
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "small-accepted", "namespace": NAMESPACE}, "data": {"a": "b"},
+    });
+    scene.double.with(|state| create(state, &theirs));
+    let before = scene.double.get(&key("", "configmaps", "small-accepted"));
+    let _operator = scene.operator("first").await;
+    scene.until_done().await;
+    assert_eq!(
+        scene.double.get(&key("", "configmaps", "small-accepted")),
+        before
+    );
+    let errors = scene.cluster().unwrap()["status"]["lastErrors"].to_string();
+    assert!(errors.contains("small-accepted"), "{errors}");
 }

@@ -118,6 +118,30 @@ async fn a_volume_that_is_gone_is_not_made_anew_until_somebody_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_goes_while_its_cluster_sleeps_is_told_when_it_wakes() {
+    let power = |power: &str| json!({"spec": {"power": power}});
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &json!({}))]));
+    let _operator = scene.operator("first").await;
+    scene.until_done().await;
+    scene.change(&power("Hibernated"));
+    scene.until_done().await;
+    scene.double.with(|state| {
+        let call = call(state, &claim_key(0));
+        call.delete(&mut state.store, &Deletion::default()).unwrap();
+    });
+    scene.round().await;
+    scene.change(&power("Running"));
+    let told = scene
+        .double
+        .until("it is told", LIMIT, |state| says(state, "VolumeLost"));
+    told.await;
+    scene.round().await;
+    for number in [0, 1] {
+        assert!(scene.double.get(&claim_key(number)).is_none(), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_deleted_is_named_by_its_uid_and_was_to_be_deleted() {
     for name in ["workers-in", "delete-and-retain", "delete-all"] {
         let scenario = named(name);

@@ -61,6 +61,21 @@ fn said(
     }
 }
 
+/// What is said of a task whose cluster is not there yet.
+fn awaited() -> Report {
+    let step = decide(&Facts {
+        task: &task(json!({})),
+        others: &[],
+        cluster: None,
+        youngest: None,
+        now: at(10),
+    });
+    let Step::Say(report) = step else {
+        panic!("{step:?}")
+    };
+    report
+}
+
 /// Every report: before a task runs, while it does, and when it has ended.
 fn all() -> Vec<Report> {
     let plain = cluster(|_| {});
@@ -72,6 +87,7 @@ fn all() -> Vec<Report> {
     vec![
         said(restart(), Some(&plain), None, false),
         said(restart(), None, None, false),
+        awaited(),
         said(restart(), Some(&plain), None, true),
         said(restart(), Some(&plain), Some(1_000), false),
         said(restart(), Some(&paused), None, false),
