@@ -27,7 +27,7 @@ pub(super) enum Gate {
     InWindow,
     /// The operator replaces pods at all.
     Automatic,
-    /// A pod that was replaced is ready again.
+    /// Pods that were replaced are ready again, but as many as may be down.
     PreviousPodServing,
     /// No more pods of the role are down than may be.
     MaxUnavailable,
@@ -176,19 +176,27 @@ impl Scene<'_> {
     }
 
     fn previous(&self, role: Role) -> Option<(Gate, String)> {
-        let mut new = self.of(role).filter(|pod| self.is_on_target(pod));
-        let waiting = new.find(|pod| !pod.ready)?;
+        let new = self.of(role).filter(|pod| self.is_on_target(pod));
+        // As many may be on their way as may be down.
+        let mut waiting = new.filter(|pod| !pod.ready);
+        let waiting = waiting.nth(self.allowed(role).saturating_sub(1))?;
         let trouble = waiting.trouble.as_deref().unwrap_or("it is starting");
         let why = format!("{} is not ready: {trouble}", waiting.name());
         Some((Gate::PreviousPodServing, why))
     }
 
-    fn unavailable(&self, role: Role, next: &PodSeen) -> Option<(Gate, String)> {
-        let allowed = if role == Role::Worker {
-            u32::try_from(self.updates.max_unavailable).unwrap_or(1)
+    /// How many pods of a role may be down.
+    fn allowed(&self, role: Role) -> usize {
+        let workers = usize::try_from(self.updates.max_unavailable).unwrap_or(1);
+        if role == Role::Worker {
+            workers.max(1)
         } else {
             1
-        };
+        }
+    }
+
+    fn unavailable(&self, role: Role, next: &PodSeen) -> Option<(Gate, String)> {
+        let allowed = u32::try_from(self.allowed(role)).unwrap_or(1);
         let wanted = (self.wanted)(role);
         let ready = self
             .of(role)

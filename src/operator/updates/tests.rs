@@ -226,6 +226,33 @@ fn each_gate_holds_the_next_pod_up_says_so_and_can_be_switched_off() {
 }
 
 #[test]
+fn the_next_pod_waits_for_the_last_unless_more_may_be_down() {
+    let world = |new_and_starting: u32, max_unavailable: i32| {
+        let mut world = World::new();
+        for role in [Role::Etcd, Role::Master] {
+            let same = world.old.templates[role.as_str()].clone();
+            world.new.templates.insert(role.to_string(), same);
+        }
+        world.updates.max_unavailable = max_unavailable;
+        let revision = world.new.revision_of(Role::Worker);
+        for number in 0..new_and_starting {
+            let name = format!("a-worker-{number}");
+            let started = world.pods.iter_mut().find(|one| one.name == name).unwrap();
+            (started.revision, started.ready) = (Some(revision.clone()), false);
+        }
+        world.step()
+    };
+    let blocked = |step: &Step| step.under_way.clone().unwrap().blocked_by;
+    let one = world(1, 1);
+    assert_eq!(blocked(&one), Some(Gate::PreviousPodServing));
+    assert_eq!(one.replace, [] as [&str; 0]);
+    assert_eq!(world(1, 2).replace, ["a-worker-1"]);
+    let two = world(2, 2);
+    assert_eq!(blocked(&two), Some(Gate::PreviousPodServing));
+    assert_eq!(two.replace, [] as [&str; 0]);
+}
+
+#[test]
 fn an_approval_lets_a_supervised_update_go_on_and_nothing_changes_before() {
     let mut world = World::new();
     world.updates.type_ = UpdateType::Supervised;
