@@ -29,6 +29,7 @@ mod build;
 pub mod due;
 mod error;
 mod folder;
+mod graph;
 mod manifest;
 mod mapped;
 mod scan;
@@ -38,6 +39,7 @@ pub mod top;
 pub use arroy::Parameters as ArroyParameters;
 pub use build::{Job, Progress, Step, build};
 pub use error::Error;
+pub use graph::Parameters as GraphParameters;
 pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
 pub use manifest::{Identity, Kind, Manifest, Recipe};
 
@@ -135,6 +137,20 @@ pub trait Segment: Send + Sync + std::fmt::Debug {
         query: &[f32],
         ask: &Ask<'_>,
     ) -> Result<(Vec<Hit>, u64), Error>;
+
+    /// The same for several queries, whose walks may be interleaved on this thread.
+    ///
+    /// # Errors
+    /// The first error that one of them meets.
+    fn search_many(
+        &self,
+        rows: &dyn Rows,
+        queries: &[&[f32]],
+        ask: &Ask<'_>,
+    ) -> Result<Vec<(Vec<Hit>, u64)>, Error> {
+        let one = |query: &&[f32]| self.search(rows, query, ask);
+        queries.iter().map(one).collect()
+    }
 
     /// Bytes of its files.
     fn bytes(&self) -> u64;

@@ -1,0 +1,284 @@
+//! The builder: which nodes a node is linked to.
+//!
+//! After DiskANN's Vamana (Subramanya and others, NeurIPS 2019): every point searches the graph for
+//! itself; of what the search looked at it keeps the nearest, but none that is nearer to one already
+//! kept than to the point itself; the kept are linked back. Twice over all points, in a random
+//! order. What differs, each measured on real embeddings: no slack in the rule (alpha 1), and lists
+//! filled up to the degree with the nearest of what the rule rejected; unfilled ones were much worse.
+//!
+//! Points are taken in batches (as in ParlayANN, Manohar and others, PPoPP 2024): all of a batch
+//! search the graph as it was before, then their links are put in. So threads need no locks, and the
+//! graph is the same for any number of them.
+
+use rayon::prelude::*;
+
+use super::super::{Error, Job, Step};
+use super::kernels::{Kernel, Level, Run, run};
+use super::numbers::{at, ordered, unordered, wide};
+use super::points::Points;
+use super::rotate::shuffle;
+use super::walk::{DEGREE, Damaged, NONE, SLACK, Space, Walk};
+
+/// The list of a point's search.
+const LIST: usize = 100;
+
+/// The part of all points that is in a batch at most. Those of one batch do not see each other.
+const BATCHES: usize = 64;
+
+/// The smallest batch that is worth spreading over threads, once there is a graph.
+const BATCH_MIN: usize = 32;
+
+/// Rounds over all points.
+const ROUNDS: u64 = 2;
+
+/// A candidate for a link: its distance, and the point.
+pub(super) type Near = (f32, u32);
+
+/// The lists of links while they grow.
+#[derive(Debug)]
+pub(super) struct Links {
+    slots: Vec<u32>,
+    degrees: Vec<u8>,
+}
+
+impl Links {
+    fn new(count: u32) -> Self {
+        Self {
+            slots: vec![NONE; at(count).saturating_mul(SLACK)],
+            degrees: vec![0; at(count)],
+        }
+    }
+
+    /// The links of a point.
+    #[inline(always)]
+    pub(super) fn of(&self, point: u32) -> &[u32] {
+        let start = at(point).wrapping_mul(SLACK);
+        let degree = self.degrees.get(at(point)).copied().unwrap_or(0);
+        let end = start.wrapping_add(usize::from(degree));
+        self.slots.get(start..end).unwrap_or_default()
+    }
+
+    /// Replaces the links of a point, by at most [`SLACK`].
+    pub(super) fn set(&mut self, point: u32, links: impl IntoIterator<Item = u32>) {
+        let start = at(point).saturating_mul(SLACK);
+        let places = self.slots.get_mut(start..start.saturating_add(SLACK));
+        let mut degree = 0u8;
+        for (place, link) in places.unwrap_or_default().iter_mut().zip(links) {
+            *place = link;
+            degree = degree.saturating_add(1);
+        }
+        if let Some(place) = self.degrees.get_mut(at(point)) {
+            *place = degree;
+        }
+    }
+}
+
+/// The graph, seen from one of its points.
+pub(super) struct Around<'a> {
+    pub(super) points: &'a Points,
+    pub(super) links: &'a Links,
+    pub(super) point: u32,
+}
+
+impl Space for Around<'_> {
+    #[inline(always)]
+    fn links(&self, node: u32) -> Option<&[u32]> {
+        Some(self.links.of(node))
+    }
+
+    #[inline(always)]
+    fn ask_links(&self, _node: u32) {}
+
+    #[inline(always)]
+    fn ask(&self, node: u32) {
+        self.points.ask(node);
+    }
+
+    #[inline(always)]
+    fn key<K: Kernel>(&self, node: u32) -> Option<i32> {
+        Some(ordered(self.points.distance::<K>(node, self.point)))
+    }
+}
+
+/// Links all points but those that equal an earlier one.
+pub(super) fn link(
+    job: &Job<'_>,
+    points: &Points,
+    firsts: &[u32],
+    seed: u64,
+) -> Result<(Links, u32), Error> {
+    let entry = points.middle();
+    let entry = firsts.get(at(entry)).copied().filter(|first| *first != NONE).unwrap_or(entry);
+    let unique = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
+    let mut order: Vec<u32> = unique.map(|(point, _)| point).collect();
+    shuffle(&mut order, seed);
+    // The entry is first: later ones find something to be linked to.
+    if let Some(place) = order.iter().position(|point| *point == entry) {
+        order.swap(0, place);
+    }
+    let mut links = Links::new(points.count());
+    let most = (order.len() / BATCHES).max(BATCH_MIN);
+    let of = wide(order.len()).saturating_mul(ROUNDS);
+    for round in 0..ROUNDS {
+        let mut done = if round == 0 { 1 } else { 0 };
+        while done < order.len() {
+            job.go_on()?;
+            let linked = if round == 0 { done } else { order.len() };
+            let batch = order.iter().skip(done).take(most.min(linked));
+            let batch: Vec<u32> = batch.copied().collect();
+            add(job, points, &mut links, (&batch, entry))?;
+            done = done.saturating_add(batch.len());
+            let before = wide(order.len()).saturating_mul(round);
+            job.report(Step::Growing, before.saturating_add(wide(done)), of);
+        }
+    }
+    let level = Level::best();
+    let full: Vec<u32> = order.into_iter().filter(|point| links.of(*point).len() > DEGREE).collect();
+    let pruned: Vec<(u32, Vec<u32>)> = full
+        .into_par_iter()
+        .map(|point| (point, run(level, Merge { points, links: &links, point, new: &[], most: DEGREE })))
+        .collect();
+    for (point, list) in pruned {
+        links.set(point, list);
+    }
+    Ok((links, entry))
+}
+
+/// Links the points of a batch into the graph.
+fn add(
+    job: &Job<'_>,
+    points: &Points,
+    links: &mut Links,
+    (batch, entry): (&[u32], u32),
+) -> Result<(), Error> {
+    let (level, graph) = (Level::best(), &*links);
+    let found: Vec<Vec<Near>> = batch
+        .par_iter()
+        .map_init(
+            || Walk::new(points.count()),
+            |walk, point| {
+                if (job.stop)() {
+                    return Err(Error::Stopped);
+                }
+                let around = Around { points, links: graph, point: *point };
+                let search = Search { around, entry, walk };
+                run(level, search).map_err(|Damaged| Error::Unsound {
+                    what: "a link to nowhere",
+                })
+            },
+        )
+        .collect::<Result<_, _>>()?;
+    let mut back: Vec<(u32, u32)> = Vec::new();
+    for (point, kept) in batch.iter().zip(&found) {
+        links.set(*point, kept.iter().map(|(_, link)| *link));
+        back.extend(kept.iter().map(|(_, link)| (*link, *point)));
+    }
+    back.sort_unstable();
+    let graph = &*links;
+    let groups: Vec<&[(u32, u32)]> = back.chunk_by(|left, right| left.0 == right.0).collect();
+    let merged: Vec<(u32, Vec<u32>)> = groups
+        .into_par_iter()
+        .filter_map(|group| {
+            let (point, _) = group.first()?;
+            let new = group;
+            let merge = Merge { points, links: graph, point: *point, new, most: SLACK };
+            Some((*point, run(level, merge)))
+        })
+        .collect();
+    for (point, list) in merged {
+        links.set(point, list);
+    }
+    Ok(())
+}
+
+/// A point's search for its neighbours.
+struct Search<'a> {
+    around: Around<'a>,
+    entry: u32,
+    walk: &'a mut Walk,
+}
+
+impl Run for Search<'_> {
+    type Out = Result<Vec<Near>, Damaged>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Self::Out {
+        let Self { around, entry, walk } = self;
+        walk.start::<K, _>(&around, entry, LIST)?;
+        let own = around.links.of(around.point);
+        // All that the walk went through, not only the nearest: the far ones become the long links
+        // that later walks travel by.
+        let mut candidates: Vec<Near> = Vec::with_capacity(2 * LIST);
+        while let Some((key, node)) = walk.expand(&around)? {
+            if node != around.point {
+                candidates.push((unordered(key), node));
+            }
+            walk.look::<K, _>(&around)?;
+        }
+        for link in own {
+            if !candidates.iter().any(|(_, node)| node == link) {
+                candidates.push((around.points.distance::<K>(*link, around.point), *link));
+            }
+        }
+        Ok(prune::<K>(around.points, candidates))
+    }
+}
+
+/// Putting new links into a point's list, which is pruned if it grows beyond `most`.
+struct Merge<'a> {
+    points: &'a Points,
+    links: &'a Links,
+    point: u32,
+    /// Pairs of the point and a new link.
+    new: &'a [(u32, u32)],
+    most: usize,
+}
+
+impl Run for Merge<'_> {
+    type Out = Vec<u32>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Vec<u32> {
+        let mut list = self.links.of(self.point).to_vec();
+        for (_, new) in self.new {
+            if !list.contains(new) {
+                list.push(*new);
+            }
+        }
+        if list.len() <= self.most {
+            return list;
+        }
+        let near = list.into_iter();
+        let near = near.map(|link| (self.points.distance::<K>(link, self.point), link));
+        let kept = prune::<K>(self.points, near.collect());
+        kept.into_iter().map(|(_, link)| link).collect()
+    }
+}
+
+/// The candidates to link to, at most [`DEGREE`].
+#[inline(always)]
+fn prune<K: Kernel>(points: &Points, mut candidates: Vec<Near>) -> Vec<Near> {
+    candidates.sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
+    let mut kept: Vec<Near> = Vec::with_capacity(DEGREE);
+    let mut rejected: Vec<Near> = Vec::with_capacity(DEGREE);
+    for (distance, candidate) in candidates {
+        if kept.len() == DEGREE {
+            break;
+        }
+        let mut near_another = false;
+        for (_, other) in &kept {
+            if points.distance::<K>(*other, candidate) < distance {
+                near_another = true;
+                break;
+            }
+        }
+        if !near_another {
+            kept.push((distance, candidate));
+        } else if rejected.len() < DEGREE {
+            rejected.push((distance, candidate));
+        }
+    }
+    let room = DEGREE.saturating_sub(kept.len());
+    kept.extend(rejected.into_iter().take(room));
+    kept
+}
