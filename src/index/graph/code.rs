@@ -133,8 +133,13 @@ impl Coder {
     #[inline(always)]
     pub(super) fn residual(&self, vector: &[f32], turned: &mut Turned) {
         turned.centred.clear();
-        let centred = vector.iter().zip(&self.mean);
-        turned.centred.extend(centred.map(|(component, mean)| component - mean));
+        turned.centred.extend_from_slice(vector);
+        let mut means = self.mean.iter();
+        for component in &mut turned.centred {
+            if let Some(mean) = means.next() {
+                *component -= mean;
+            }
+        }
         self.rotation
             .turn(&turned.centred, &mut turned.between, &mut turned.components);
     }
@@ -160,13 +165,19 @@ impl Coder {
         } else {
             self.residual(vector, turned);
         }
-        let largest = turned.components.iter();
-        let largest = largest.fold(1e-30f32, |largest, component| largest.max(component.abs()));
+        let mut largest = 1e-30f32;
+        for component in &turned.components {
+            largest = largest.max(component.abs());
+        }
         let scale = 127.0 / largest;
-        query.code.clear();
-        let codes = turned.components.iter();
-        query.code.extend(codes.map(|component| signed_byte(component * scale)));
-        let sum = query.code.iter().fold(0i32, |sum, code| sum.wrapping_add(i32::from(*code)));
+        query.code.resize(turned.components.len(), 0);
+        let (mut components, mut sum) = (turned.components.iter(), 0i32);
+        for place in &mut query.code {
+            if let Some(component) = components.next() {
+                *place = signed_byte(component * scale);
+                sum = sum.wrapping_add(i32::from(*place));
+            }
+        }
         query.slope = -2.0 / scale;
         query.offset = -query.slope * width.half() * float(sum);
     }

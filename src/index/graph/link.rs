@@ -13,14 +13,15 @@
 use rayon::prelude::*;
 
 use super::super::{Error, Job, Step};
-use super::kernels::{Kernel, Level, Run, run};
+use super::kernels::{Kernel, Level, Run, prefetch_numbers, run};
 use super::numbers::{at, ordered, unordered, wide};
 use super::points::Points;
 use super::rotate::shuffle;
 use super::walk::{DEGREE, Damaged, NONE, SLACK, Space, Walk};
 
-/// The list of a point's search.
-const LIST: usize = 100;
+/// The list of a point's search, in each round over all points. The first only makes the graph that
+/// the second searches.
+const LISTS: [usize; 2] = [50, 100];
 
 /// The part of all points that is in a batch at most. Those of one batch do not see each other.
 const BATCHES: usize = 64;
@@ -28,47 +29,49 @@ const BATCHES: usize = 64;
 /// The smallest batch that is worth spreading over threads, once there is a graph.
 const BATCH_MIN: usize = 32;
 
-/// Rounds over all points.
-const ROUNDS: u64 = 2;
-
 /// A candidate for a link: its distance, and the point.
 pub(super) type Near = (f32, u32);
 
 /// The lists of links while they grow.
 #[derive(Debug)]
 pub(super) struct Links {
+    /// [`ROW`] numbers a point: how many links it has, and the links.
     slots: Vec<u32>,
-    degrees: Vec<u8>,
 }
+
+/// Numbers that are kept for a point.
+const ROW: usize = SLACK + 1;
 
 impl Links {
     fn new(count: u32) -> Self {
         Self {
-            slots: vec![NONE; at(count).saturating_mul(SLACK)],
-            degrees: vec![0; at(count)],
+            slots: vec![0; at(count).saturating_mul(ROW)],
         }
+    }
+
+    #[inline(always)]
+    fn row(&self, point: u32) -> &[u32] {
+        let start = at(point).wrapping_mul(ROW);
+        self.slots.get(start..start.wrapping_add(ROW)).unwrap_or_default()
     }
 
     /// The links of a point.
     #[inline(always)]
     pub(super) fn of(&self, point: u32) -> &[u32] {
-        let start = at(point).wrapping_mul(SLACK);
-        let degree = self.degrees.get(at(point)).copied().unwrap_or(0);
-        let end = start.wrapping_add(usize::from(degree));
-        self.slots.get(start..end).unwrap_or_default()
+        let (degree, links) = self.row(point).split_first().unwrap_or((&0, &[]));
+        links.get(..at(*degree)).unwrap_or_default()
     }
 
     /// Replaces the links of a point, by at most [`SLACK`].
     pub(super) fn set(&mut self, point: u32, links: impl IntoIterator<Item = u32>) {
-        let start = at(point).saturating_mul(SLACK);
-        let places = self.slots.get_mut(start..start.saturating_add(SLACK));
-        let mut degree = 0u8;
-        for (place, link) in places.unwrap_or_default().iter_mut().zip(links) {
-            *place = link;
-            degree = degree.saturating_add(1);
-        }
-        if let Some(place) = self.degrees.get_mut(at(point)) {
-            *place = degree;
+        let start = at(point).saturating_mul(ROW);
+        let row = self.slots.get_mut(start..start.saturating_add(ROW));
+        if let Some((degree, places)) = row.and_then(<[u32]>::split_first_mut) {
+            *degree = 0;
+            for (place, link) in places.iter_mut().zip(links) {
+                *place = link;
+                *degree = degree.saturating_add(1);
+            }
         }
     }
 }
@@ -87,7 +90,9 @@ impl Space for Around<'_> {
     }
 
     #[inline(always)]
-    fn ask_links(&self, _node: u32) {}
+    fn ask_links(&self, node: u32) {
+        prefetch_numbers(self.links.row(node));
+    }
 
     #[inline(always)]
     fn ask(&self, node: u32) {
@@ -118,17 +123,17 @@ pub(super) fn link(
     }
     let mut links = Links::new(points.count());
     let most = (order.len() / BATCHES).max(BATCH_MIN);
-    let of = wide(order.len()).saturating_mul(ROUNDS);
-    for round in 0..ROUNDS {
-        let mut done = if round == 0 { 1 } else { 0 };
+    let of = wide(order.len()).saturating_mul(wide(LISTS.len()));
+    for (round, list) in LISTS.into_iter().enumerate() {
+        let mut done = usize::from(round == 0);
         while done < order.len() {
             job.go_on()?;
             let linked = if round == 0 { done } else { order.len() };
             let batch = order.iter().skip(done).take(most.min(linked));
             let batch: Vec<u32> = batch.copied().collect();
-            add(job, points, &mut links, (&batch, entry))?;
+            add(job, points, &mut links, (&batch, entry, list))?;
             done = done.saturating_add(batch.len());
-            let before = wide(order.len()).saturating_mul(round);
+            let before = wide(order.len()).saturating_mul(wide(round));
             job.report(Step::Growing, before.saturating_add(wide(done)), of);
         }
     }
@@ -149,7 +154,7 @@ fn add(
     job: &Job<'_>,
     points: &Points,
     links: &mut Links,
-    (batch, entry): (&[u32], u32),
+    (batch, entry, list): (&[u32], u32, usize),
 ) -> Result<(), Error> {
     let (level, graph) = (Level::best(), &*links);
     let found: Vec<Vec<Near>> = batch
@@ -161,7 +166,7 @@ fn add(
                     return Err(Error::Stopped);
                 }
                 let around = Around { points, links: graph, point: *point };
-                let search = Search { around, entry, walk };
+                let search = Search { around, entry, list, walk };
                 run(level, search).map_err(|Damaged| Error::Unsound {
                     what: "a link to nowhere",
                 })
@@ -195,6 +200,7 @@ fn add(
 struct Search<'a> {
     around: Around<'a>,
     entry: u32,
+    list: usize,
     walk: &'a mut Walk,
 }
 
@@ -203,12 +209,12 @@ impl Run for Search<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Out {
-        let Self { around, entry, walk } = self;
-        walk.start::<K, _>(&around, entry, LIST)?;
+        let Self { around, entry, list, walk } = self;
+        walk.start::<K, _>(&around, entry, list)?;
         let own = around.links.of(around.point);
         // All that the walk went through, not only the nearest: the far ones become the long links
         // that later walks travel by.
-        let mut candidates: Vec<Near> = Vec::with_capacity(2 * LIST);
+        let mut candidates: Vec<Near> = Vec::with_capacity(list.saturating_mul(2));
         while let Some((key, node)) = walk.expand(&around)? {
             if node != around.point {
                 candidates.push((unordered(key), node));
@@ -248,10 +254,19 @@ impl Run for Merge<'_> {
         if list.len() <= self.most {
             return list;
         }
-        let near = list.into_iter();
-        let near = near.map(|link| (self.points.distance::<K>(link, self.point), link));
-        let kept = prune::<K>(self.points, near.collect());
-        kept.into_iter().map(|(_, link)| link).collect()
+        let mut near: Vec<Near> = Vec::with_capacity(list.len());
+        for link in &list {
+            self.points.ask(*link);
+        }
+        for link in &list {
+            near.push((self.points.distance::<K>(*link, self.point), *link));
+        }
+        let kept = prune::<K>(self.points, near);
+        list.clear();
+        for (_, link) in kept {
+            list.push(link);
+        }
+        list
     }
 }
 

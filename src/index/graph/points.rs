@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Turned};
-use super::kernels::{Kernel, MIDDLE, prefetch};
+use super::kernels::{Kernel, Level, MIDDLE, Run, prefetch, run};
 use super::numbers::{at, byte, float, narrow, share, wide};
 use super::rotate::Rotation;
 use super::walk::NONE;
@@ -29,7 +29,8 @@ const PORTION: usize = 1_024;
 /// The largest component of a code, above and below [`MIDDLE`].
 const LARGEST: f32 = 63.0;
 
-/// What a row needs besides its code.
+/// What a row needs besides its components. It stands behind them, where the same look at memory
+/// finds it.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 struct Side {
     scale: f32,
@@ -41,12 +42,40 @@ struct Side {
     further: f32,
 }
 
+/// Bytes of a [`Side`].
+const SIDE: usize = 16;
+
+impl Side {
+    #[inline(always)]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [scale, squared, sum, further] = bytes.as_chunks::<4>().0 else {
+            return None;
+        };
+        Some(Self {
+            scale: f32::from_ne_bytes(*scale),
+            squared: f32::from_ne_bytes(*squared),
+            sum: i32::from_ne_bytes(*sum),
+            further: f32::from_ne_bytes(*further),
+        })
+    }
+
+    fn write(self, bytes: &mut [u8]) {
+        let Self { scale, squared, sum, further } = self;
+        let numbers = [scale.to_ne_bytes(), squared.to_ne_bytes(), sum.to_ne_bytes(), further.to_ne_bytes()];
+        for (place, byte) in bytes.iter_mut().zip(numbers.as_flattened()) {
+            *place = *byte;
+        }
+    }
+}
+
 /// All rows of a build, in ascending order.
 #[derive(Debug)]
 pub(super) struct Points {
+    /// Components and [`Side`] of each.
     codes: Vec<u8>,
-    stride: usize,
-    sides: Vec<Side>,
+    /// Components of a code.
+    components: usize,
+    count: u32,
 }
 
 /// What the first look at the rows says.
@@ -154,19 +183,17 @@ impl Points {
     /// Codes all rows, by the threads of the pool that it runs in.
     pub(super) fn read(job: &Job<'_>, survey: &Survey) -> Result<Self, Error> {
         let count = usize::try_from(survey.covered.len()).map_err(|_large| Error::TooLarge)?;
-        let stride = survey.coder.rotation.padded();
-        let bytes = count.checked_mul(stride).ok_or(Error::TooLarge)?;
-        let mut codes = vec![0u8; bytes];
-        let mut sides = vec![Side::default(); count];
+        let components = survey.coder.rotation.padded();
+        let stride = components.saturating_add(SIDE);
+        let mut codes = vec![0u8; count.checked_mul(stride).ok_or(Error::TooLarge)?];
         let dimensions = job.rows.dimensions().max(1);
         portions(job, &survey.covered, &mut |first, vectors| {
             let codes = codes.chunks_exact_mut(stride).skip(first);
-            let sides = sides.iter_mut().skip(first);
-            let places: Vec<_> = codes.zip(sides).zip(vectors.chunks_exact(dimensions)).collect();
+            let places: Vec<_> = codes.zip(vectors.chunks_exact(dimensions)).collect();
             places
                 .into_par_iter()
-                .for_each_init(Turned::default, |turned, ((code, side), vector)| {
-                    *side = encode(survey, vector, turned, code);
+                .for_each_init(Turned::default, |turned, (code, vector)| {
+                    run(Level::best(), Encode { survey, vector, turned, code });
                 });
             let done = survey.covered.len().saturating_add(wide(first));
             job.report(Step::Reading, done, survey.covered.len().saturating_mul(2));
@@ -174,35 +201,44 @@ impl Points {
         })?;
         Ok(Self {
             codes,
-            stride,
-            sides,
+            components,
+            count: u32::try_from(count).map_err(|_large| Error::TooLarge)?,
         })
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.sides.len()).unwrap_or(u32::MAX)
+        self.count
     }
 
-    /// The code of a point.
+    /// What is kept of a point.
     #[inline(always)]
-    pub(super) fn code(&self, point: u32) -> &[u8] {
-        let start = at(point).wrapping_mul(self.stride);
-        let end = start.wrapping_add(self.stride);
-        self.codes.get(start..end).unwrap_or_default()
+    fn record(&self, point: u32) -> &[u8] {
+        let stride = self.components.wrapping_add(SIDE);
+        let start = at(point).wrapping_mul(stride);
+        self.codes.get(start..start.wrapping_add(stride)).unwrap_or_default()
+    }
+
+    /// The components of a point's code, and what goes with them.
+    #[inline(always)]
+    fn parts(&self, point: u32) -> (&[u8], Side) {
+        let parts = self.record(point).split_at_checked(self.components);
+        let (code, side) = parts.unwrap_or_default();
+        (code, Side::read(side).unwrap_or_default())
     }
 
     /// Asks the memory for a point.
     #[inline(always)]
     pub(super) fn ask(&self, point: u32) {
-        prefetch(self.code(point));
+        prefetch(self.record(point));
     }
 
     /// The squared distance of two points.
     #[inline(always)]
     pub(super) fn distance<K: Kernel>(&self, left: u32, right: u32) -> f32 {
-        let (left_side, right_side) = (self.side(left), self.side(right));
-        let sum = K::pair(self.code(left), self.code(right));
+        let (left_code, left_side) = self.parts(left);
+        let (right_code, right_side) = self.parts(right);
+        let sum = K::pair(left_code, right_code);
         let sum = sum.wrapping_sub(i32::from(MIDDLE).wrapping_mul(right_side.sum));
         let product = left_side.scale * right_side.scale * float(sum);
         let further = left_side.further - right_side.further;
@@ -210,61 +246,77 @@ impl Points {
         (squared + further * further).max(0.0)
     }
 
-    #[inline(always)]
-    fn side(&self, point: u32) -> Side {
-        self.sides.get(at(point)).copied().unwrap_or_default()
-    }
-
     /// The point nearest to the middle of all: where walks begin.
     pub(super) fn middle(&self) -> u32 {
-        let further: f64 = self.sides.iter().map(|side| f64::from(side.further)).sum();
-        let further = narrow(further / share(wide(self.sides.len().max(1))));
+        let sides = || (0..self.count).map(|point| self.parts(point).1);
+        let further: f64 = sides().map(|side| f64::from(side.further)).sum();
+        let further = narrow(further / f64::from(self.count.max(1)));
         let away = |side: &Side| side.squared + (side.further - further) * (side.further - further);
-        let sides = (0u32..).zip(&self.sides);
-        let nearest = sides.min_by(|(_, left), (_, right)| away(left).total_cmp(&away(right)));
+        let nearest = (0u32..).zip(sides());
+        let nearest = nearest.min_by(|(_, left), (_, right)| away(left).total_cmp(&away(right)));
         nearest.map_or(0, |(point, _)| point)
     }
 
     /// For each point that equals an earlier one, the first that it equals; [`NONE`] for others. What
     /// is equal cannot be told apart by distances, so only one of them takes part in the build.
     pub(super) fn firsts(&self) -> Vec<u32> {
-        let mut by_hash: HashMap<u64, u32> = HashMap::with_capacity(self.sides.len());
+        let mut by_hash: HashMap<u64, u32> = HashMap::with_capacity(at(self.count));
         let first = |point: u32| {
             // Of two codes with one hash that differ, the later is taken for one of a kind.
-            let first = *by_hash.entry(xxh3_64(self.code(point))).or_insert(point);
-            let equal = first != point
-                && self.code(first) == self.code(point)
-                && self.side(first) == self.side(point);
+            let first = *by_hash.entry(xxh3_64(self.record(point))).or_insert(point);
+            let equal = first != point && self.record(first) == self.record(point);
             if equal { first } else { NONE }
         };
         (0..self.count()).map(first).collect()
     }
 }
 
-/// Writes the code of a row.
-fn encode(survey: &Survey, vector: &[f32], turned: &mut Turned, code: &mut [u8]) -> Side {
-    survey.coder.residual(vector, turned);
-    let components = &turned.components;
-    let largest = components.iter().fold(0f32, |largest, of| largest.max(of.abs()));
-    let steps = if largest > 0.0 { LARGEST / largest } else { 0.0 };
-    let (mut sum, mut squared) = (0i32, 0i32);
-    for (place, component) in code.iter_mut().zip(components) {
-        *place = byte(component * steps + f32::from(MIDDLE));
-        let signed = i32::from(*place).wrapping_sub(i32::from(MIDDLE));
-        sum = sum.wrapping_add(signed);
-        squared = squared.wrapping_add(signed.wrapping_mul(signed));
-    }
-    let scale = if steps.is_normal() { 1.0 / steps } else { 0.0 };
-    let further = if survey.coder.distance == Distance::Dot {
-        let own: f32 = vector.iter().map(|component| component * component).sum();
-        (survey.squared_max - own).max(0.0).sqrt()
-    } else {
-        0.0
-    };
-    Side {
-        scale,
-        squared: scale * scale * float(squared),
-        sum,
-        further,
+/// Writing the code of a row.
+struct Encode<'a> {
+    survey: &'a Survey,
+    vector: &'a [f32],
+    turned: &'a mut Turned,
+    /// Components and [`Side`].
+    code: &'a mut [u8],
+}
+
+impl Run for Encode<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) {
+        let Self { survey, vector, turned, code } = self;
+        survey.coder.residual(vector, turned);
+        let mut largest = 0f32;
+        for component in &turned.components {
+            largest = largest.max(component.abs());
+        }
+        let steps = if largest > 0.0 { LARGEST / largest } else { 0.0 };
+        let (mut sum, mut squared) = (0i32, 0i32);
+        let (code, side) = code.split_at_mut_checked(turned.components.len()).unwrap_or_default();
+        let mut components = turned.components.iter();
+        for place in code {
+            if let Some(component) = components.next() {
+                *place = byte(component * steps + f32::from(MIDDLE));
+            }
+            let signed = i32::from(*place).wrapping_sub(i32::from(MIDDLE));
+            sum = sum.wrapping_add(signed);
+            squared = squared.wrapping_add(signed.wrapping_mul(signed));
+        }
+        // So small that its inverse is none: as good as the mean itself.
+        let scale = if steps.is_normal() { 1.0 / steps } else { 0.0 };
+        let further = if survey.coder.distance == Distance::Dot {
+            let own: f32 = vector.iter().map(|component| component * component).sum();
+            (survey.squared_max - own).max(0.0).sqrt()
+        } else {
+            0.0
+        };
+        let written = Side {
+            scale,
+            squared: scale * scale * float(squared),
+            sum,
+            further,
+        };
+        written.write(side);
     }
 }

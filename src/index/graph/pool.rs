@@ -57,12 +57,18 @@ impl Pool {
         let (lanes, _) = self.entries.as_chunks::<LANES>();
         // How many are nearer, counted without a branch: faster than a search up to some hundreds.
         let mut nearer = [0i64; LANES];
-        for group in lanes.iter().take(used) {
-            for (count, old) in nearer.iter_mut().zip(group) {
-                *count = count.wrapping_add(i64::from(*old < new));
+        for group in lanes.get(..used).unwrap_or_default() {
+            let mut counts = nearer.iter_mut();
+            for old in group {
+                if let Some(count) = counts.next() {
+                    *count = count.wrapping_add(i64::from(*old < new));
+                }
             }
         }
-        let rank = nearer.iter().fold(0i64, |sum, count| sum.wrapping_add(*count));
+        let mut rank = 0i64;
+        for count in &nearer {
+            rank = rank.wrapping_add(*count);
+        }
         let rank = usize::try_from(rank).unwrap_or(0);
         let kept = self.length.min(self.most.wrapping_sub(1));
         let Some(moved) = self.entries.get_mut(rank..=kept) else {
@@ -89,10 +95,10 @@ impl Pool {
     #[inline(always)]
     pub(super) fn expand(&mut self) -> Option<(i32, u32)> {
         let open = self.entries.get_mut(self.next..self.length)?;
-        for (passed, entry) in open.iter_mut().enumerate() {
+        for entry in open {
+            self.next = self.next.wrapping_add(1);
             if *entry & 1 == 0 {
                 *entry |= 1;
-                self.next = self.next.wrapping_add(passed).wrapping_add(1);
                 let (key, node) = parts(*entry);
                 return Some((key, node >> 1));
             }
@@ -104,8 +110,12 @@ impl Pool {
     #[inline(always)]
     pub(super) fn peek(&self) -> Option<u32> {
         let open = self.entries.get(self.next..self.length)?;
-        let open = open.iter().find(|entry| **entry & 1 == 0)?;
-        Some(parts(*open).1 >> 1)
+        for entry in open {
+            if *entry & 1 == 0 {
+                return Some(parts(*entry).1 >> 1);
+            }
+        }
+        None
     }
 
     /// Keys and nodes, the nearest first.
@@ -125,7 +135,9 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Seen {
     words: Vec<u64>,
+    /// The words that have a bit; as long as there are words and one more, of which so many are used.
     touched: Vec<u32>,
+    used: usize,
 }
 
 impl Seen {
@@ -133,17 +145,19 @@ impl Seen {
     pub(super) fn new(nodes: u32) -> Self {
         Self {
             words: vec![0; at(nodes.div_ceil(64))],
-            touched: Vec::new(),
+            touched: vec![0; at(nodes.div_ceil(64)).saturating_add(1)],
+            used: 0,
         }
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        for word in self.touched.drain(..) {
-            if let Some(word) = self.words.get_mut(at(word)) {
+        for word in self.touched.get(..self.used).unwrap_or_default() {
+            if let Some(word) = self.words.get_mut(at(*word)) {
                 *word = 0;
             }
         }
+        self.used = 0;
     }
 
     /// Adds a node. Answers whether it is new; `None` for a node that is none.
@@ -153,9 +167,11 @@ impl Seen {
         let bit = 1u64 << (node & 63);
         let old = *word;
         *word = old | bit;
-        if old == 0 {
-            self.touched.push(node >> 6);
+        // Without a branch: the place is used only if the word had no bit.
+        if let Some(place) = self.touched.get_mut(self.used) {
+            *place = node >> 6;
         }
+        self.used = self.used.wrapping_add(usize::from(old == 0));
         Some(old & bit == 0)
     }
 }

@@ -63,20 +63,28 @@ impl Rotation {
     pub(super) fn turn(&self, vector: &[f32], between: &mut Vec<f32>, turned: &mut Vec<f32>) {
         let padded = self.padded();
         between.clear();
-        let signed = vector.iter().zip(&self.first);
-        between.extend(signed.map(|(component, sign)| component * sign));
+        between.extend_from_slice(vector);
         between.resize(padded, 0.0);
-        transform(between);
-        turned.clear();
-        turned.resize(padded, 0.0);
-        let blocks = padded / BLOCK;
-        // Dealt out: one component of each block, then the next of each.
-        for (number, block) in between.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let (places, signs) = (turned.iter_mut().skip(number), self.second.iter().skip(number));
-            let places = places.step_by(blocks).zip(signs.step_by(blocks));
-            for ((place, sign), component) in places.zip(block) {
-                *place = component * sign;
+        let mut signs = self.first.iter();
+        for component in between.iter_mut() {
+            if let Some(sign) = signs.next() {
+                *component *= sign;
             }
+        }
+        transform(between);
+        turned.resize(padded, 0.0);
+        // Dealt out: one component of each block, then the next of each.
+        let blocks = padded / BLOCK;
+        let mut first = 0usize;
+        for block in between.as_chunks::<BLOCK>().0 {
+            let mut place = first;
+            for component in block {
+                if let (Some(to), Some(sign)) = (turned.get_mut(place), self.second.get(place)) {
+                    *to = component * sign;
+                }
+                place = place.wrapping_add(blocks);
+            }
+            first = first.wrapping_add(1);
         }
         transform(turned);
     }
@@ -100,8 +108,11 @@ fn transform(components: &mut [f32]) {
 fn butterflies<const APART: usize>(block: &mut [f32; BLOCK]) {
     let mut halves = block.as_chunks_mut::<APART>().0.iter_mut();
     while let (Some(left), Some(right)) = (halves.next(), halves.next()) {
-        for (left, right) in left.iter_mut().zip(right) {
-            (*left, *right) = (*left + *right, *left - *right);
+        let mut rights = right.iter_mut();
+        for left in left {
+            if let Some(right) = rights.next() {
+                (*left, *right) = (*left + *right, *left - *right);
+            }
         }
     }
 }

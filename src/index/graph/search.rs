@@ -321,12 +321,13 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
         let mut asked_for = 0usize;
         loop {
             let mut found = 0usize;
-            for (place, row) in coming.iter_mut().zip(allowed.by_ref()) {
+            for place in &mut coming {
+                let Some(row) = allowed.next() else { break };
                 *place = places.of(row).ok_or(Damaged).map_err(damaged)?;
                 asked.ask(*place);
                 found = found.wrapping_add(1);
             }
-            for node in now.iter().take(asked_for) {
+            for node in now.get(..asked_for).unwrap_or_default() {
                 let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;
                 walk.pool.offer(key, *node);
             }

@@ -99,7 +99,7 @@ impl Walk {
             asked = asked.wrapping_add(usize::from(new));
         }
         self.asked = asked.min(SLACK);
-        for neighbour in self.near.iter().take(self.asked) {
+        for neighbour in self.near.get(..self.asked).unwrap_or_default() {
             space.ask(*neighbour);
         }
         if let Some(next) = self.pool.peek() {
@@ -114,11 +114,18 @@ impl Walk {
         let mut keys = [i32::MAX; SLACK + 1];
         let near = self.near.get(..self.asked).unwrap_or_default();
         // All keys first, then what branches.
-        for (key, node) in keys.iter_mut().zip(near) {
-            *key = space.key::<K>(*node).ok_or(Damaged)?;
+        let mut places = keys.iter_mut();
+        for node in near {
+            let key = space.key::<K>(*node).ok_or(Damaged)?;
+            if let Some(place) = places.next() {
+                *place = key;
+            }
         }
-        for (key, node) in keys.iter().zip(near) {
-            self.pool.offer(*key, *node);
+        let mut keys = keys.iter();
+        for node in near {
+            if let Some(key) = keys.next() {
+                self.pool.offer(*key, *node);
+            }
         }
         if let Some(next) = self.pool.peek() {
             space.ask_links(next);
