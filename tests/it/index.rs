@@ -1,6 +1,7 @@
 //! Indexes over vectors in memory: what is built finds the nearest, survives what a crash leaves, and
 //! never answers what is not there.
 
+mod graph;
 mod memory;
 
 use std::collections::BTreeSet;

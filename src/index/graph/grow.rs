@@ -8,8 +8,8 @@ use roaring::RoaringBitmap;
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape, Turned, Width};
 use super::file::{Parts, write};
-use super::link::link;
-use super::measure::{Found, measure, questions};
+use super::link::{insert, link};
+use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
 use super::points::{Points, Survey, portions, survey};
 use super::repair::{Finished, finish};
@@ -36,38 +36,24 @@ pub(in super::super) fn grow(
 
 fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Result<Grown, Error> {
     let survey = survey(job)?;
-    let graph = linked(job, &survey)?;
+    let points = Points::read(job, &survey)?;
+    let firsts = points.firsts();
+    let held = held_out(&firsts);
+    let (mut links, entry) = link(job, &points, &firsts, &held, SEED)?;
+    let graph = finish(job, &points, &firsts, (&links, entry), &held)?;
     let Survey { covered, coder, .. } = survey;
+    let (records, shape, found) = choose(job, (&covered, &coder), (&graph, &held), parameters)?;
+    drop(graph);
+    insert(job, &points, (&mut links, entry), &held)?;
+    let graph = finish(job, &points, &firsts, (&links, entry), &[])?;
     let rows: Vec<Row> = covered.iter().collect();
-    job.report(Step::Measuring, 0, 1);
-    let questions = questions(job, &covered)?;
-    let wanted = parameters.bits.and_then(Width::of);
-    let widths: Vec<Width> = wanted.map_or_else(|| Width::ALL.to_vec(), |width| vec![width]);
-    let mut best: Option<(Vec<u8>, Shape, Found)> = None;
-    for width in widths {
-        let shape = Shape::new(width, coder.mean.len());
-        let records = encode(job, (&covered, &coder), shape)?;
-        let view = View {
-            links: &graph.links,
-            records: &records,
-            rows: &rows,
-            shape,
-            entry: graph.entry,
-            unchecked: None,
-        };
-        let found = measure(job, (&view, &coder, &covered), &questions, parameters.recall)?;
-        if best.as_ref().is_none_or(|(_, _, best)| better(&found, best, parameters.recall)) {
-            best = Some((records, shape, found));
-        }
-    }
-    let (records, shape, found) = best.ok_or(Error::TooLarge)?;
     let parts = Parts {
         mean: &coder.mean,
         rows: &rows,
         links: &graph.links,
         records: &records,
         shape,
-        entry: graph.entry,
+        entry,
     };
     job.go_on()?;
     let (file, seal) = write(building, &parts)?;
@@ -82,6 +68,39 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
     })
 }
 
+/// Codes the rows in the width that is asked for, or in the one that costs least of those that find
+/// enough.
+fn choose(
+    job: &Job<'_>,
+    (covered, coder): (&RoaringBitmap, &Coder),
+    (graph, held): (&Finished, &[u32]),
+    parameters: &Parameters,
+) -> Result<(Vec<u8>, Shape, Found), Error> {
+    job.report(Step::Measuring, 0, 1);
+    let rows: Vec<Row> = covered.iter().collect();
+    let questions = questions(job, covered, held)?;
+    let wanted = parameters.bits.and_then(Width::of);
+    let widths: Vec<Width> = wanted.map_or_else(|| Width::ALL.to_vec(), |width| vec![width]);
+    let mut best: Option<(Vec<u8>, Shape, Found)> = None;
+    for width in widths {
+        let shape = Shape::new(width, coder.mean.len());
+        let records = encode(job, (covered, coder), shape)?;
+        let view = View {
+            links: &graph.links,
+            records: &records,
+            rows: &rows,
+            shape,
+            entry: graph.entry,
+            unchecked: None,
+        };
+        let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;
+        if best.as_ref().is_none_or(|(_, _, best)| better(&found, best, parameters.recall)) {
+            best = Some((records, shape, found));
+        }
+    }
+    best.ok_or(Error::TooLarge)
+}
+
 /// Whether a width is to be taken instead of another: it finds what is wanted at less cost, or more
 /// where the other does not.
 fn better(new: &Found, old: &Found, wanted: f32) -> bool {
@@ -90,14 +109,6 @@ fn better(new: &Found, old: &Found, wanted: f32) -> bool {
         (false, false) => new.recall > old.recall,
         (new, _) => new,
     }
-}
-
-/// Reads the rows and links them. What only this needs is gone afterwards.
-fn linked(job: &Job<'_>, survey: &Survey) -> Result<Finished, Error> {
-    let points = Points::read(job, survey)?;
-    let firsts = points.firsts();
-    let grown = link(job, &points, &firsts, SEED)?;
-    finish(job, &points, &firsts, grown)
 }
 
 /// The records of all rows.

@@ -21,10 +21,10 @@ use super::walk::{DEGREE, Damaged, NONE, SLACK, Space, Walk};
 
 /// The list of a point's search, in each round over all points. The first only makes the graph that
 /// the second searches.
-const LISTS: [usize; 2] = [50, 100];
+const LISTS: [usize; 2] = [64, 128];
 
 /// The part of all points that is in a batch at most. Those of one batch do not see each other.
-const BATCHES: usize = 64;
+const BATCHES: usize = 256;
 
 /// The smallest batch that is worth spreading over threads, once there is a graph.
 const BATCH_MIN: usize = 32;
@@ -105,16 +105,20 @@ impl Space for Around<'_> {
     }
 }
 
-/// Links all points but those that equal an earlier one.
+/// Links all points but those that equal an earlier one and those that are held out. Answers the
+/// point that walks begin at, too.
 pub(super) fn link(
     job: &Job<'_>,
     points: &Points,
     firsts: &[u32],
+    held: &[u32],
     seed: u64,
 ) -> Result<(Links, u32), Error> {
-    let entry = points.middle();
-    let entry = firsts.get(at(entry)).copied().filter(|first| *first != NONE).unwrap_or(entry);
+    let middle = points.middle();
+    let first = firsts.get(at(middle)).copied().filter(|first| *first != NONE);
+    let entry = first.unwrap_or(middle);
     let unique = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
+    let unique = unique.filter(|(point, _)| held.binary_search(point).is_err());
     let mut order: Vec<u32> = unique.map(|(point, _)| point).collect();
     shuffle(&mut order, seed);
     // The entry is first: later ones find something to be linked to.
@@ -137,16 +141,35 @@ pub(super) fn link(
             job.report(Step::Growing, before.saturating_add(wide(done)), of);
         }
     }
-    let level = Level::best();
-    let full: Vec<u32> = order.into_iter().filter(|point| links.of(*point).len() > DEGREE).collect();
-    let pruned: Vec<(u32, Vec<u32>)> = full
-        .into_par_iter()
-        .map(|point| (point, run(level, Merge { points, links: &links, point, new: &[], most: DEGREE })))
-        .collect();
-    for (point, list) in pruned {
-        links.set(point, list);
-    }
     Ok((links, entry))
+}
+
+/// Links what was held out.
+pub(super) fn insert(
+    job: &Job<'_>,
+    points: &Points,
+    (links, entry): (&mut Links, u32),
+    held: &[u32],
+) -> Result<(), Error> {
+    for batch in held.chunks(BATCH_MIN) {
+        job.go_on()?;
+        add(job, points, links, (batch, entry, LISTS.into_iter().max().unwrap_or(1)))?;
+    }
+    Ok(())
+}
+
+/// The links of each point, at most [`DEGREE`].
+pub(super) fn pruned(points: &Points, links: &Links) -> Vec<[u32; DEGREE]> {
+    let level = Level::best();
+    let one = |point: u32| {
+        let merge = Merge { points, links, point, new: &[], most: DEGREE };
+        let mut row = [NONE; DEGREE];
+        for (place, link) in row.iter_mut().zip(run(level, merge)) {
+            *place = link;
+        }
+        row
+    };
+    (0..points.count()).into_par_iter().map(one).collect()
 }
 
 /// Links the points of a batch into the graph.

@@ -1,13 +1,14 @@
 //! How wide a code and how long a list, measured on the rows themselves.
 //!
-//! Some rows, spread evenly, are asked as if they were queries; one pass over all rows gives their
-//! true neighbours (without themselves). For each width of the code the shortest list is found that
+//! Some rows, spread evenly, are held out: they are not in the graph yet and asked as if they were
+//! queries; one pass over all rows gives their true neighbours among the rest. (Rows of the graph
+//! would not do: a walk for one ends where its own links are, and finds far more; measured.) For each width of the code the shortest list is found that
 //! finds the wanted share of them, and what a search then costs; the cheapest width is taken. Costs
 //! are counted, not timed, so that a build's choice does not depend on what else the machine does: a
 //! compared code costs its cache lines, a compared row its own.
 //!
 //! Real queries lie farther from the rows than rows do from each other, and find less (measured for
-//! the trees: `docs/performance.md`). So the rows must miss only a third of what queries may miss.
+//! the trees: `docs/performance.md`). So the rows must miss only a part of what queries may miss.
 
 use std::ops::ControlFlow;
 
@@ -23,10 +24,14 @@ use super::numbers::{at, count, narrow, share, wide};
 use super::pool::LIST_MAX;
 use super::search::{Lane, Plan, With, search};
 use super::view::View;
+use super::walk::NONE;
 use crate::rows::Row;
 
 /// Rows that are asked: enough that the measured share is right to about one in a hundred.
-const ASKED: u64 = 256;
+const ASKED: usize = 256;
+
+/// Of this many rows one is asked at most, so that those of a small shard stay like the rest.
+const ASKED_OF: usize = 8;
 
 /// The two numbers of neighbours that are measured.
 const FEW: usize = 10;
@@ -76,39 +81,55 @@ impl Effort {
     }
 }
 
-/// A row that is asked, and the scores of its nearest others, the nearest first.
+/// A row that is asked, and the scores of its nearest, the nearest first.
 pub(super) struct Question {
-    row: Row,
     vector: Vec<f32>,
     truth: Vec<f32>,
 }
 
-/// Rows spread evenly over all, with their true neighbours, from one pass over all.
-pub(super) fn questions(job: &Job<'_>, covered: &RoaringBitmap) -> Result<Vec<Question>, Error> {
+/// The points to be held out, ascending: spread evenly over those that equal no other.
+pub(super) fn held_out(firsts: &[u32]) -> Vec<u32> {
+    let mut alone = vec![true; firsts.len()];
+    for (point, first) in firsts.iter().enumerate() {
+        for equal in [point, at(*first)] {
+            if let Some(alone) = alone.get_mut(equal).filter(|_| *first != NONE) {
+                *alone = false;
+            }
+        }
+    }
+    let alone: Vec<u32> = (0u32..).zip(alone).filter(|(_, alone)| *alone).map(|(point, _)| point).collect();
+    let number = (alone.len() / ASKED_OF).min(ASKED);
+    let chosen = (0..number).filter_map(|asked| alone.get(asked * alone.len() / number.max(1)));
+    chosen.copied().collect()
+}
+
+/// The vectors of what is held out, with their true neighbours among the rest, from one pass.
+pub(super) fn questions(
+    job: &Job<'_>,
+    covered: &RoaringBitmap,
+    held: &[u32],
+) -> Result<Vec<Question>, Error> {
     let (kernels, distance) = (kernels(), job.rows.distance());
-    let number = covered.len().min(ASKED);
-    let ranks = (0..number).map(|asked| asked * covered.len() / number.max(1));
-    let asked = ranks.filter_map(|rank| {
-        let row = covered.select(u32::try_from(rank).ok()?)?;
-        Some((row, job.rows.vector(row)?.to_vec(), Top::new(distance, MANY)))
+    let held: RoaringBitmap = held.iter().filter_map(|point| covered.select(*point)).collect();
+    let asked = held.iter().filter_map(|row| {
+        Some((job.rows.vector(row)?.to_vec(), Top::new(distance, MANY)))
     });
-    let mut asked: Vec<(Row, Vec<f32>, Top)> = asked.collect();
+    let mut asked: Vec<(Vec<f32>, Top)> = asked.collect();
+    let others = covered - held;
     let dimensions = job.rows.dimensions().max(1);
     let (mut rows, mut vectors) = (Vec::new(), Vec::new());
     let mut compare = |rows: &mut Vec<Row>, vectors: &mut Vec<f32>| {
-        asked.par_iter_mut().for_each(|(own, query, top)| {
+        asked.par_iter_mut().for_each(|(query, top)| {
             for (row, vector) in rows.iter().zip(vectors.chunks_exact(dimensions)) {
-                if row != own {
-                    let score = kernels.score(distance, query, vector);
-                    top.offer(Hit { row: *row, score });
-                }
+                let score = kernels.score(distance, query, vector);
+                top.offer(Hit { row: *row, score });
             }
         });
         rows.clear();
         vectors.clear();
     };
     let mut stopped = false;
-    job.rows.visit(covered, &mut |row, vector| {
+    job.rows.visit(&others, &mut |row, vector| {
         rows.push(row);
         vectors.extend_from_slice(vector);
         if rows.len() == PORTION {
@@ -121,8 +142,7 @@ pub(super) fn questions(job: &Job<'_>, covered: &RoaringBitmap) -> Result<Vec<Qu
         return Err(Error::Stopped);
     }
     compare(&mut rows, &mut vectors);
-    let questions = asked.into_iter().map(|(row, vector, top)| Question {
-        row,
+    let questions = asked.into_iter().map(|(vector, top)| Question {
         vector,
         truth: top.into_hits().iter().map(|hit| hit.score).collect(),
     });
@@ -156,8 +176,8 @@ pub(super) fn measure(
     };
     let of = |k: usize| -> Result<(usize, f32, f64), Error> {
         let mut last = (MANY, 1.0, 0.0);
-        for list in LISTS.into_iter().filter(|list| *list > k) {
-            let plan = Plan { k: k + 1, list, exact: view.shape.width.exact(list, k).max(k + 1).min(list) };
+        for list in LISTS.into_iter().filter(|list| *list >= k) {
+            let plan = Plan { k, list, exact: view.shape.width.exact(list, k) };
             let (recall, compared) = asked(view, &with, plan, questions)?;
             let cost = compared * (CODE_COST + view.shape.lines())
                 + share(wide(plan.exact)) * (ROW_COST + share(wide(job.rows.dimensions())) / 16.0);
@@ -182,15 +202,13 @@ pub(super) fn measure(
 /// Asks all questions: the share of the neighbours that was found, and how many codes were compared
 /// for one.
 fn asked(view: &View<'_>, with: &With<'_>, plan: Plan, questions: &[Question]) -> Result<(f32, f64), Error> {
-    let k = plan.k.saturating_sub(1);
     let one = |lane: &mut Lane, question: &Question| {
         let answers = search(view, with, plan, &[&question.vector], std::slice::from_mut(lane))?;
         let (hits, compared) = answers.into_iter().next().unwrap_or_default();
-        let truth = question.truth.get(..k).unwrap_or(&question.truth);
+        let truth = question.truth.get(..plan.k).unwrap_or(&question.truth);
         let Some(last) = truth.last() else { return Ok((0, 0, compared)) };
         let distance = with.rows.distance();
-        let others = hits.iter().filter(|hit| hit.row != question.row).take(k);
-        let found = others.filter(|hit| distance.reaches(hit.score, *last)).count();
+        let found = hits.iter().filter(|hit| distance.reaches(hit.score, *last)).count();
         Ok((wide(found), wide(truth.len()), compared))
     };
     let answers: Vec<(u64, u64, u64)> = questions

@@ -12,7 +12,7 @@
 
 use super::super::{Error, Job};
 use super::kernels::{Kernel, Level, Run, run};
-use super::link::{Around, Links};
+use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
 use super::points::Points;
 use super::walk::{DEGREE, Damaged, NONE, Walk};
@@ -33,19 +33,16 @@ pub(super) struct Finished {
     pub(super) entry: u32,
 }
 
-/// Takes over the links, hangs equal points in, and sees to it that all nodes are reached.
+/// Takes over the links, hangs equal points in, and sees to it that all nodes are reached, but those
+/// that are held out, which no link leads to.
 pub(super) fn finish(
     job: &Job<'_>,
     points: &Points,
     firsts: &[u32],
-    (links, entry): (Links, u32),
+    (links, entry): (&Links, u32),
+    held: &[u32],
 ) -> Result<Finished, Error> {
-    let mut table = vec![[NONE; DEGREE]; firsts.len()];
-    for (node, place) in (0u32..).zip(&mut table) {
-        for (place, link) in place.iter_mut().zip(links.of(node)) {
-            *place = *link;
-        }
-    }
+    let table = pruned(points, links);
     let mut graph = Graph {
         tree: vec![0; table.len()],
         reached: vec![false; table.len()],
@@ -55,12 +52,12 @@ pub(super) fn finish(
     graph.hang_equals(firsts);
     graph.reach(None, entry);
     graph.spread(job)?;
-    graph.mend(job, points, (&links, entry))?;
+    graph.mend(job, points, (links, entry), held)?;
     let finished = Finished {
         links: graph.links,
         entry,
     };
-    check(&finished)?;
+    check(&finished, held)?;
     Ok(finished)
 }
 
@@ -146,10 +143,17 @@ impl Graph {
     }
 
     /// Links each node that is not reached from a reached one, as near as can be.
-    fn mend(&mut self, job: &Job<'_>, points: &Points, (links, entry): (&Links, u32)) -> Result<(), Error> {
+    fn mend(
+        &mut self,
+        job: &Job<'_>,
+        points: &Points,
+        (links, entry): (&Links, u32),
+        held: &[u32],
+    ) -> Result<(), Error> {
         let mut walk = Walk::new(points.count());
         for node in 0..points.count() {
-            if self.reached.get(at(node)).copied().unwrap_or(true) {
+            let reached = self.reached.get(at(node)).copied().unwrap_or(true);
+            if reached || held.binary_search(&node).is_ok() {
                 continue;
             }
             job.go_on()?;
@@ -195,7 +199,10 @@ impl Run for Nearest<'_> {
 }
 
 /// That each link leads to a node, and every node is reached.
-fn check(graph: &Finished) -> Result<(), Error> {
+fn check(graph: &Finished, held: &[u32]) -> Result<(), Error> {
+    if graph.links.is_empty() {
+        return Ok(());
+    }
     let mut reached = vec![false; graph.links.len()];
     let mut queue = vec![graph.entry];
     let mut count = 0u64;
@@ -211,7 +218,7 @@ fn check(graph: &Finished) -> Result<(), Error> {
         let links = links.take_while(|link| **link != NONE);
         queue.extend(links.filter(|link| reached.get(at(**link)) != Some(&true)));
     }
-    if count == wide(graph.links.len()) {
+    if count.saturating_add(wide(held.len())) == wide(graph.links.len()) {
         Ok(())
     } else {
         Err(Error::Unsound { what: "a node that no walk can reach" })
