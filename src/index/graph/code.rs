@@ -345,6 +345,6 @@ mod tests {
         let stride = |width, dimensions| Shape::new(width, dimensions).stride;
         assert_eq!(stride(Width::Two, 384), 128);
         assert_eq!(stride(Width::Four, 384), 200);
-        assert_eq!(stride(Width::Two, 4), 40);
+        assert_eq!(stride(Width::Two, 4), 64);
     }
 }

@@ -105,18 +105,20 @@ impl Space for Around<'_> {
     }
 }
 
-/// Links all points but those that equal an earlier one and those that are held out. Answers the
-/// point that walks begin at, too.
+/// The point that walks begin at: the one in the middle of all, or the first of those that equal it.
+pub(super) fn entry(points: &Points, firsts: &[u32]) -> u32 {
+    let middle = points.middle();
+    let first = firsts.get(at(middle)).copied().filter(|first| *first != NONE);
+    first.unwrap_or(middle)
+}
+
+/// Links all points but those that equal an earlier one and those that are held out.
 pub(super) fn link(
     job: &Job<'_>,
     points: &Points,
-    firsts: &[u32],
-    held: &[u32],
-    seed: u64,
-) -> Result<(Links, u32), Error> {
-    let middle = points.middle();
-    let first = firsts.get(at(middle)).copied().filter(|first| *first != NONE);
-    let entry = first.unwrap_or(middle);
+    (firsts, held): (&[u32], &[u32]),
+    (entry, seed): (u32, u64),
+) -> Result<Links, Error> {
     let unique = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
     let unique = unique.filter(|(point, _)| held.binary_search(point).is_err());
     let mut order: Vec<u32> = unique.map(|(point, _)| point).collect();
@@ -141,7 +143,7 @@ pub(super) fn link(
             job.report(Step::Growing, before.saturating_add(wide(done)), of);
         }
     }
-    Ok((links, entry))
+    Ok(links)
 }
 
 /// Links what was held out.

@@ -87,9 +87,13 @@ pub(super) struct Question {
     truth: Vec<f32>,
 }
 
-/// The points to be held out, ascending: spread evenly over those that equal no other.
-pub(super) fn held_out(firsts: &[u32]) -> Vec<u32> {
+/// The points to be held out, ascending: spread evenly over those that equal no other. The entry is
+/// none of them.
+pub(super) fn held_out(firsts: &[u32], entry: u32) -> Vec<u32> {
     let mut alone = vec![true; firsts.len()];
+    if let Some(alone) = alone.get_mut(at(entry)) {
+        *alone = false;
+    }
     for (point, first) in firsts.iter().enumerate() {
         for equal in [point, at(*first)] {
             if let Some(alone) = alone.get_mut(equal).filter(|_| *first != NONE) {
