@@ -50,7 +50,10 @@ fn main() {
     let rows = Flat::new(floats(&data.join("base.f32")), dimensions, Distance::Cosine);
     let queries = floats(&data.join("queries.f32"));
     let mut bench = Bench {
-        queries: queries.chunks_exact(dimensions).map(<[f32]>::to_vec).collect(),
+        queries: queries
+            .chunks_exact(dimensions)
+            .map(<[f32]>::to_vec)
+            .collect(),
         tenth: floats(&data.join("tenth.f32")),
         rows,
         dir: PathBuf::from(dir),
@@ -88,7 +91,10 @@ impl Bench {
     }
 
     fn build(&mut self, threads: usize, bits: Option<u8>) -> String {
-        let recipe = Recipe::Graph(GraphParameters { bits, ..GraphParameters::default() });
+        let recipe = Recipe::Graph(GraphParameters {
+            bits,
+            ..GraphParameters::default()
+        });
         let (clock, cpu) = (SystemClock, cpu(rustix::time::ClockId::ProcessCPUTime));
         let started = clock.now();
         let job = Job {
@@ -104,25 +110,35 @@ impl Bench {
         let open = build(&self.dir, &job).unwrap();
         let wall = clock.now().since(started).as_secs_f64();
         let cpu = self::cpu(rustix::time::ClockId::ProcessCPUTime) - cpu;
-        let manifest = fs_err::read_to_string(self.dir.join(open.name()).join("manifest.json")).unwrap();
+        let manifest =
+            fs_err::read_to_string(self.dir.join(open.name()).join("manifest.json")).unwrap();
         let bytes = open.segment.bytes();
         self.segment = Some(open.segment);
-        format!("{{\"wall\": {wall:.2}, \"cpu\": {cpu:.2}, \"bytes\": {bytes}, \"manifest\": {manifest}}}")
+        format!(
+            "{{\"wall\": {wall:.2}, \"cpu\": {cpu:.2}, \"bytes\": {bytes}, \"manifest\": {manifest}}}"
+        )
     }
 
     fn open(&mut self) -> String {
-        let (clock, identity) = (SystemClock, Identity {
-            store: uuid::Uuid::nil(),
-            dimensions: self.rows.dimensions(),
-            distance: Distance::Cosine,
-        });
+        let (clock, identity) = (
+            SystemClock,
+            Identity {
+                store: uuid::Uuid::nil(),
+                dimensions: self.rows.dimensions(),
+                distance: Distance::Cosine,
+            },
+        );
         self.segment = None;
         let started = clock.now();
         let found = open_dir(&self.dir, &identity).unwrap();
         let ms = clock.now().since(started).as_secs_f64() * 1e3;
         let segment = found.open.unwrap().segment;
         let started = clock.now();
-        let hits = segment.search(&self.rows, &self.queries[0], &Ask::nearest(K)).unwrap().0.len();
+        let hits = segment
+            .search(&self.rows, &self.queries[0], &Ask::nearest(K))
+            .unwrap()
+            .0
+            .len();
         let first = clock.now().since(started).as_secs_f64() * 1e3;
         self.segment = Some(segment);
         format!("{{\"open_ms\": {ms:.2}, \"first_query_ms\": {first:.2}, \"hits\": {hits}}}")
@@ -130,8 +146,13 @@ impl Bench {
 
     /// Answers each query of a half (`even`, `odd` or `all`), in one of the ways: `one` at a time,
     /// interleaved (`four`), or `whole`, with what `search` adds around the segment.
-    fn run(&self, (effort, half, way): (u32, &str, &str), threads: usize, repeats: usize) -> String {
-        let chosen = |at: &usize| half == "all" || (at % 2 == 0) == (half == "even");
+    fn run(
+        &self,
+        (effort, half, way): (u32, &str, &str),
+        threads: usize,
+        repeats: usize,
+    ) -> String {
+        let chosen = |at: &usize| half == "all" || at.is_multiple_of(2) == (half == "even");
         let numbers: Vec<usize> = (0..self.queries.len()).filter(chosen).collect();
         let work = || {
             let mut best = f64::MAX;
@@ -150,7 +171,10 @@ impl Bench {
         };
         let results: Vec<(f64, usize, u64)> = std::thread::scope(|scope| {
             let spawned: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            spawned.into_iter().map(|thread| thread.join().unwrap()).collect()
+            spawned
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         let rate: f64 = results.iter().map(|result| result.0).sum();
         let recall = results[0].1 as f64 / (numbers.len() * K) as f64;
@@ -165,7 +189,10 @@ impl Bench {
             allowed: self.allowed.as_ref(),
             ..Ask::nearest(K)
         };
-        let queries: Vec<&[f32]> = numbers.iter().map(|at| self.queries[*at].as_slice()).collect();
+        let queries: Vec<&[f32]> = numbers
+            .iter()
+            .map(|at| self.queries[*at].as_slice())
+            .collect();
         match way {
             "four" => segment.search_many(&self.rows, &queries, &ask).unwrap(),
             "whole" => {
@@ -186,7 +213,10 @@ impl Bench {
         for (at, (hits, of)) in numbers.iter().zip(answers) {
             let reaches = |hit: &&Hit| hit.score >= self.tenth[*at] - 1e-6;
             assert_eq!(hits.len(), K, "a short answer");
-            assert!(hits.iter().all(|hit| self.allowed.as_ref().is_none_or(|of| of.contains(hit.row))));
+            assert!(
+                hits.iter()
+                    .all(|hit| self.allowed.as_ref().is_none_or(|of| of.contains(hit.row)))
+            );
             found += hits.iter().filter(reaches).count().min(K);
             compared += of;
         }
@@ -201,17 +231,28 @@ impl Bench {
 
     /// Finds the exact answers anew.
     fn truth(&mut self) -> String {
-        let ask = Ask { exact: true, allowed: self.allowed.as_ref(), ..Ask::nearest(K) };
-        let tenth = |query: &Vec<f32>| search(&[], &self.rows, query, &ask).unwrap().hits[K - 1].score;
+        let ask = Ask {
+            exact: true,
+            allowed: self.allowed.as_ref(),
+            ..Ask::nearest(K)
+        };
+        let tenth =
+            |query: &Vec<f32>| search(&[], &self.rows, query, &ask).unwrap().hits[K - 1].score;
         self.tenth = self.queries.iter().map(tenth).collect();
-        format!("{{\"allowed\": {}}}", self.allowed.as_ref().map_or(self.rows.live.len(), RoaringBitmap::len))
+        format!(
+            "{{\"allowed\": {}}}",
+            self.allowed
+                .as_ref()
+                .map_or(self.rows.live.len(), RoaringBitmap::len)
+        )
     }
 }
 
 /// A random part of these rows.
 fn some(of: &RoaringBitmap, percent: f64, salt: u64) -> RoaringBitmap {
     let limit = (percent / 100.0 * 65_536.0) as u64;
-    let hash = |row: u32| (u64::from(row) ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xFFFF;
+    let hash =
+        |row: u32| (u64::from(row) ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xFFFF;
     of.iter().filter(|row| hash(*row) < limit).collect()
 }
 
@@ -223,5 +264,8 @@ fn cpu(clock: rustix::time::ClockId) -> f64 {
 fn floats(path: &Path) -> Vec<f32> {
     let bytes = fs_err::read(path).unwrap();
     let (numbers, _) = bytes.as_chunks::<4>();
-    numbers.iter().map(|four| f32::from_le_bytes(*four)).collect()
+    numbers
+        .iter()
+        .map(|four| f32::from_le_bytes(*four))
+        .collect()
 }

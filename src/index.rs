@@ -39,8 +39,8 @@ pub mod top;
 pub use arroy::Parameters as ArroyParameters;
 pub use build::{Job, Progress, Step, build};
 pub use error::Error;
-pub use graph::Parameters as GraphParameters;
 pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
+pub use graph::Parameters as GraphParameters;
 pub use manifest::{Identity, Kind, Manifest, Recipe};
 
 /// Asked now and then by long work: whether to give up. Cheap, and answered from any thread.

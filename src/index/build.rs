@@ -132,11 +132,21 @@ fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
     let (covered, recall, layout, file) = match job.recipe {
         Recipe::Arroy(parameters) => {
             let grown = arroy::grow(building, job, parameters)?;
-            (grown.covered, grown.recall, Layout::Arroy(grown.layout), grown.seal)
+            (
+                grown.covered,
+                grown.recall,
+                Layout::Arroy(grown.layout),
+                grown.seal,
+            )
         },
         Recipe::Graph(parameters) => {
             let grown = graph::grow(building, job, parameters)?;
-            (grown.covered, grown.recall, Layout::Graph(grown.layout), grown.seal)
+            (
+                grown.covered,
+                grown.recall,
+                Layout::Graph(grown.layout),
+                grown.seal,
+            )
         },
     };
     let seal = folder::write_covered(building, &covered)?;

@@ -109,7 +109,12 @@ impl Graph {
         covered: RoaringBitmap,
         bytes: u64,
     ) -> Result<Self, Error> {
-        let Described { nodes, dimensions, bits, .. } = &layout.file;
+        let Described {
+            nodes,
+            dimensions,
+            bits,
+            ..
+        } = &layout.file;
         if *dimensions != manifest.dimensions {
             return Err(Error::corrupt("the dimensions of its graph"));
         }
@@ -141,7 +146,10 @@ impl Graph {
         queries: &[&[f32]],
         ask: &Ask<'_>,
     ) -> Result<Vec<(Vec<Hit>, u64)>, Error> {
-        let view = self.file.view().ok_or_else(|| Error::corrupt("the parts of its graph"))?;
+        let view = self
+            .file
+            .view()
+            .ok_or_else(|| Error::corrupt("the parts of its graph"))?;
         let plan = self.effort.plan(self.width, ask.k, ask.effort);
         let with = With {
             coder: &self.coder,

@@ -145,10 +145,20 @@ impl Coder {
     }
 
     /// Writes a row's record.
-    pub(super) fn encode(&self, vector: &[f32], shape: Shape, turned: &mut Turned, record: &mut [u8]) {
+    pub(super) fn encode(
+        &self,
+        vector: &[f32],
+        shape: Shape,
+        turned: &mut Turned,
+        record: &mut [u8],
+    ) {
         self.residual(vector, turned);
         let (factor, squared) = quantize(&turned.components, shape, record);
-        let squared = if self.distance == Distance::Dot { 0.0 } else { squared };
+        let squared = if self.distance == Distance::Dot {
+            0.0
+        } else {
+            squared
+        };
         let numbers = record.get_mut(shape.code_bytes..).unwrap_or_default();
         let (numbers, _) = numbers.as_chunks_mut::<4>();
         for (place, number) in numbers.iter_mut().zip([factor, squared]) {
@@ -158,7 +168,13 @@ impl Coder {
 
     /// Makes a query ready to be compared with codes of this width.
     #[inline(always)]
-    pub(super) fn query(&self, vector: &[f32], width: Width, turned: &mut Turned, query: &mut Query) {
+    pub(super) fn query(
+        &self,
+        vector: &[f32],
+        width: Width,
+        turned: &mut Turned,
+        query: &mut Query,
+    ) {
         if self.distance == Distance::Dot {
             self.rotation
                 .turn(vector, &mut turned.between, &mut turned.components);
@@ -195,7 +211,11 @@ impl Query {
     /// How far a record's row is, as a key that is smaller the nearer it is. `None` when the record
     /// is too short.
     #[inline(always)]
-    pub(super) fn key<K: Kernel, const BITS: u8>(&self, record: &[u8], code_bytes: usize) -> Option<i32> {
+    pub(super) fn key<K: Kernel, const BITS: u8>(
+        &self,
+        record: &[u8],
+        code_bytes: usize,
+    ) -> Option<i32> {
         let (code, numbers) = record.split_at_checked(code_bytes)?;
         let (factor, numbers) = numbers.split_first_chunk::<4>()?;
         let squared = numbers.first_chunk::<4>()?;
@@ -208,10 +228,15 @@ impl Query {
 /// Writes the code of a rotated residual. Answers its factor and its squared length.
 fn quantize(residual: &[f32], shape: Shape, record: &mut [u8]) -> (f32, f32) {
     let half = shape.width.half();
-    let squared: f64 = residual.iter().map(|of| f64::from(*of) * f64::from(*of)).sum();
+    let squared: f64 = residual
+        .iter()
+        .map(|of| f64::from(*of) * f64::from(*of))
+        .sum();
     let deviation = narrow((squared / share(wide(residual.len().max(1)))).sqrt()).max(1e-30);
     let value = |component: f32, step: f32| {
-        (component / step + half).round_ties_even().clamp(0.0, 2.0 * half)
+        (component / step + half)
+            .round_ties_even()
+            .clamp(0.0, 2.0 * half)
     };
     let (mut best, mut chosen) = (f32::NEG_INFINITY, deviation);
     for step in shape.width.steps() {
@@ -272,7 +297,7 @@ mod tests {
     }
 
     fn random(state: &mut u64, dimensions: usize) -> Vec<f32> {
-        let number = |state: &mut u64| (next_random(state) >> 40) as f32 / 16_777_216.0 - 0.4;
+        let number = |state: &mut u64| narrow(share(next_random(state) >> 40) / 16_777_216.0) - 0.4;
         (0..dimensions).map(|_| number(state)).collect()
     }
 
@@ -291,33 +316,47 @@ mod tests {
                     let shape = Shape::new(width, dimensions);
                     let mut worst = 0.0f64;
                     for _ in 0..50 {
-                        let (row, asked) = (random(&mut state, dimensions), random(&mut state, dimensions));
+                        let (row, asked) = (
+                            random(&mut state, dimensions),
+                            random(&mut state, dimensions),
+                        );
                         let (mut turned, mut query) = (Turned::default(), Query::default());
                         let mut record = vec![0xAA; shape.stride];
                         coder.encode(&row, shape, &mut turned, &mut record);
                         coder.query(&asked, width, &mut turned, &mut query);
-                        let mut keys = Level::available().into_iter().map(|level| {
-                            run(level, Keyed(&query, &record, shape)).unwrap()
-                        }).collect::<Vec<_>>();
+                        let mut keys = Level::available()
+                            .into_iter()
+                            .map(|level| run(level, Keyed(&query, &record, shape)).unwrap())
+                            .collect::<Vec<_>>();
                         keys.dedup();
                         // Fused products may round differently in the last place.
-                        assert!(keys.iter().all(|key| key.abs_diff(keys[0]) <= 64), "{keys:?}");
+                        assert!(
+                            keys.iter().all(|key| key.abs_diff(keys[0]) <= 64),
+                            "{keys:?}"
+                        );
                         let key = f64::from(unordered(keys[0]));
                         let (mut truth, mut size) = (0.0f64, 1e-9f64);
                         for (of_row, of_query) in row.iter().zip(&asked) {
                             let (r, q) = (f64::from(of_row - 0.1), f64::from(*of_query));
                             let from = if distance == Distance::Dot { 0.0 } else { 0.1 };
                             truth -= 2.0 * r * (q - from);
-                            truth += if distance == Distance::Dot { 0.0 } else { r * r };
+                            truth += if distance == Distance::Dot {
+                                0.0
+                            } else {
+                                r * r
+                            };
                             size += r * r + (q - from) * (q - from);
                         }
                         worst = worst.max((key - truth).abs() / size);
                     }
                     errors.push(worst);
                 }
-                let padded = padded(dimensions) as f64;
+                let padded = share(wide(padded(dimensions)));
                 for (error, bound) in errors.iter().zip([2.5, 0.6, 0.2]) {
-                    assert!(*error < bound / padded.sqrt(), "{dimensions} {distance:?} {errors:?}");
+                    assert!(
+                        *error < bound / padded.sqrt(),
+                        "{dimensions} {distance:?} {errors:?}"
+                    );
                 }
             }
         }

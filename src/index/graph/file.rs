@@ -283,13 +283,22 @@ impl Open {
         let places = places.ok_or_else(|| Error::corrupt("the length of its graph"))?;
         let count = places.end.div_ceil(wide(CHECKED));
         let count = usize::try_from(count).map_err(|_large| Error::TooLarge)?;
-        let sums = file.bytes(places.end, count.saturating_mul(8)).unwrap_or_default();
+        let sums = file
+            .bytes(places.end, count.saturating_mul(8))
+            .unwrap_or_default();
         if format!("{:016x}", xxh3_64(sums)) != *checksums {
             return Err(Error::corrupt("the checksums of its graph"));
         }
-        let sums: Vec<u64> = sums.as_chunks::<8>().0.iter().map(|sum| u64::from_le_bytes(*sum)).collect();
+        let sums: Vec<u64> = sums
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|sum| u64::from_le_bytes(*sum))
+            .collect();
         let blocks = Blocks {
-            checked: (0..sums.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            checked: (0..sums.len().div_ceil(64))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             left: AtomicUsize::new(sums.len()),
             all: AtomicBool::new(sums.is_empty()),
             sums,
@@ -304,7 +313,9 @@ impl Open {
             entry: *entry,
             mean: Vec::new(),
         };
-        open.mean = open.head(*dimensions).ok_or_else(|| Error::corrupt("the head of its graph"))?;
+        open.mean = open
+            .head(*dimensions)
+            .ok_or_else(|| Error::corrupt("the head of its graph"))?;
         Ok(open)
     }
 
@@ -312,7 +323,12 @@ impl Open {
     fn head(&self, dimensions: usize) -> Option<Vec<f32>> {
         let file = &self.blocks.file;
         self.blocks.check(0, self.places.rows).then_some(())?;
-        let said = [self.nodes, u32::try_from(dimensions).ok()?, u32::from(self.shape.width.bits()), self.entry];
+        let said = [
+            self.nodes,
+            u32::try_from(dimensions).ok()?,
+            u32::from(self.shape.width.bits()),
+            self.entry,
+        ];
         let same = file.bytes(0, MAGIC.len())? == MAGIC && file.words(8, said.len())? == said;
         same.then(|| file.floats(PAGE, dimensions).map(<[f32]>::to_vec))?
     }

@@ -95,7 +95,10 @@ fn choose(
             unchecked: None,
         };
         let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;
-        if best.as_ref().is_none_or(|(_, _, best)| better(&found, best, parameters.recall)) {
+        if best
+            .as_ref()
+            .is_none_or(|(_, _, best)| better(&found, best, parameters.recall))
+        {
             best = Some((records, shape, found));
         }
     }

@@ -52,7 +52,9 @@ impl Links {
     #[inline(always)]
     fn row(&self, point: u32) -> &[u32] {
         let start = at(point).wrapping_mul(ROW);
-        self.slots.get(start..start.wrapping_add(ROW)).unwrap_or_default()
+        self.slots
+            .get(start..start.wrapping_add(ROW))
+            .unwrap_or_default()
     }
 
     /// The links of a point.
@@ -108,7 +110,10 @@ impl Space for Around<'_> {
 /// The point that walks begin at: the one in the middle of all, or the first of those that equal it.
 pub(super) fn entry(points: &Points, firsts: &[u32]) -> u32 {
     let middle = points.middle();
-    let first = firsts.get(at(middle)).copied().filter(|first| *first != NONE);
+    let first = firsts
+        .get(at(middle))
+        .copied()
+        .filter(|first| *first != NONE);
     first.unwrap_or(middle)
 }
 
@@ -155,7 +160,12 @@ pub(super) fn insert(
 ) -> Result<(), Error> {
     for batch in held.chunks(BATCH_MIN) {
         job.go_on()?;
-        add(job, points, links, (batch, entry, LISTS.into_iter().max().unwrap_or(1)))?;
+        add(
+            job,
+            points,
+            links,
+            (batch, entry, LISTS.into_iter().max().unwrap_or(1)),
+        )?;
     }
     Ok(())
 }
@@ -164,7 +174,13 @@ pub(super) fn insert(
 pub(super) fn pruned(points: &Points, links: &Links) -> Vec<[u32; DEGREE]> {
     let level = Level::best();
     let one = |point: u32| {
-        let merge = Merge { points, links, point, new: &[], most: DEGREE };
+        let merge = Merge {
+            points,
+            links,
+            point,
+            new: &[],
+            most: DEGREE,
+        };
         let mut row = [NONE; DEGREE];
         for (place, link) in row.iter_mut().zip(run(level, merge)) {
             *place = link;
@@ -190,8 +206,17 @@ fn add(
                 if (job.stop)() {
                     return Err(Error::Stopped);
                 }
-                let around = Around { points, links: graph, point: *point };
-                let search = Search { around, entry, list, walk };
+                let around = Around {
+                    points,
+                    links: graph,
+                    point: *point,
+                };
+                let search = Search {
+                    around,
+                    entry,
+                    list,
+                    walk,
+                };
                 run(level, search).map_err(|Damaged| Error::Unsound {
                     what: "a link to nowhere",
                 })
@@ -211,7 +236,13 @@ fn add(
         .filter_map(|group| {
             let (point, _) = group.first()?;
             let new = group;
-            let merge = Merge { points, links: graph, point: *point, new, most: SLACK };
+            let merge = Merge {
+                points,
+                links: graph,
+                point: *point,
+                new,
+                most: SLACK,
+            };
             Some((*point, run(level, merge)))
         })
         .collect();
@@ -234,7 +265,12 @@ impl Run for Search<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Out {
-        let Self { around, entry, list, walk } = self;
+        let Self {
+            around,
+            entry,
+            list,
+            walk,
+        } = self;
         walk.start::<K, _>(&around, entry, list)?;
         let own = around.links.of(around.point);
         // All that the walk went through, not only the nearest: the far ones become the long links
@@ -298,7 +334,8 @@ impl Run for Merge<'_> {
 /// The candidates to link to, at most [`DEGREE`].
 #[inline(always)]
 fn prune<K: Kernel>(points: &Points, mut candidates: Vec<Near>) -> Vec<Near> {
-    candidates.sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
+    candidates
+        .sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
     let mut kept: Vec<Near> = Vec::with_capacity(DEGREE);
     let mut rejected: Vec<Near> = Vec::with_capacity(DEGREE);
     for (distance, candidate) in candidates {

@@ -101,7 +101,11 @@ pub(super) fn held_out(firsts: &[u32], entry: u32) -> Vec<u32> {
             }
         }
     }
-    let alone: Vec<u32> = (0u32..).zip(alone).filter(|(_, alone)| *alone).map(|(point, _)| point).collect();
+    let alone: Vec<u32> = (0u32..)
+        .zip(alone)
+        .filter(|(_, alone)| *alone)
+        .map(|(point, _)| point)
+        .collect();
     let number = (alone.len() / ASKED_OF).min(ASKED);
     let chosen = (0..number).filter_map(|asked| alone.get(asked * alone.len() / number.max(1)));
     chosen.copied().collect()
@@ -114,10 +118,13 @@ pub(super) fn questions(
     held: &[u32],
 ) -> Result<Vec<Question>, Error> {
     let (kernels, distance) = (kernels(), job.rows.distance());
-    let held: RoaringBitmap = held.iter().filter_map(|point| covered.select(*point)).collect();
-    let asked = held.iter().filter_map(|row| {
-        Some((job.rows.vector(row)?.to_vec(), Top::new(distance, MANY)))
-    });
+    let held: RoaringBitmap = held
+        .iter()
+        .filter_map(|point| covered.select(*point))
+        .collect();
+    let asked = held
+        .iter()
+        .filter_map(|row| Some((job.rows.vector(row)?.to_vec(), Top::new(distance, MANY))));
     let mut asked: Vec<(Vec<f32>, Top)> = asked.collect();
     let others = covered - held;
     let dimensions = job.rows.dimensions().max(1);
@@ -140,7 +147,11 @@ pub(super) fn questions(
             stopped = (job.stop)();
             compare(&mut rows, &mut vectors);
         }
-        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stopped {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     if stopped {
         return Err(Error::Stopped);
@@ -181,7 +192,11 @@ pub(super) fn measure(
     let of = |k: usize| -> Result<(usize, f32, f64), Error> {
         let mut last = (MANY, 1.0, 0.0);
         for list in LISTS.into_iter().filter(|list| *list >= k) {
-            let plan = Plan { k, list, exact: view.shape.width.exact(list, k) };
+            let plan = Plan {
+                k,
+                list,
+                exact: view.shape.width.exact(list, k),
+            };
             let (recall, compared) = asked(view, &with, plan, questions)?;
             let cost = compared * (CODE_COST + view.shape.lines())
                 + share(wide(plan.exact)) * (ROW_COST + share(wide(job.rows.dimensions())) / 16.0);
@@ -197,7 +212,10 @@ pub(super) fn measure(
     let (many, _, _) = of(MANY)?;
     job.report(Step::Measuring, 1, 1);
     Ok(Found {
-        effort: Effort { few, many: many.max(few) },
+        effort: Effort {
+            few,
+            many: many.max(few),
+        },
         recall,
         cost,
     })
@@ -205,14 +223,30 @@ pub(super) fn measure(
 
 /// Asks all questions: the share of the neighbours that was found, and how many codes were compared
 /// for one.
-fn asked(view: &View<'_>, with: &With<'_>, plan: Plan, questions: &[Question]) -> Result<(f32, f64), Error> {
+fn asked(
+    view: &View<'_>,
+    with: &With<'_>,
+    plan: Plan,
+    questions: &[Question],
+) -> Result<(f32, f64), Error> {
     let one = |lane: &mut Lane, question: &Question| {
-        let answers = search(view, with, plan, &[&question.vector], std::slice::from_mut(lane))?;
+        let answers = search(
+            view,
+            with,
+            plan,
+            &[&question.vector],
+            std::slice::from_mut(lane),
+        )?;
         let (hits, compared) = answers.into_iter().next().unwrap_or_default();
         let truth = question.truth.get(..plan.k).unwrap_or(&question.truth);
-        let Some(last) = truth.last() else { return Ok((0, 0, compared)) };
+        let Some(last) = truth.last() else {
+            return Ok((0, 0, compared));
+        };
         let distance = with.rows.distance();
-        let found = hits.iter().filter(|hit| distance.reaches(hit.score, *last)).count();
+        let found = hits
+            .iter()
+            .filter(|hit| distance.reaches(hit.score, *last))
+            .count();
         Ok((wide(found), wide(truth.len()), compared))
     };
     let answers: Vec<(u64, u64, u64)> = questions

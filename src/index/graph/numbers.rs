@@ -86,7 +86,17 @@ mod tests {
 
     #[test]
     fn keys_have_the_order_of_floats_and_entries_of_their_keys() {
-        let floats = [f32::NEG_INFINITY, -3.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, 1e30, f32::INFINITY];
+        let floats = [
+            f32::NEG_INFINITY,
+            -3.5,
+            -1e-40,
+            -0.0,
+            0.0,
+            1e-40,
+            2.0,
+            1e30,
+            f32::INFINITY,
+        ];
         for pair in floats.windows(2) {
             assert!(ordered(pair[0]) < ordered(pair[1]), "{pair:?}");
             assert!(entry(ordered(pair[0]), u32::MAX) < entry(ordered(pair[1]), 0));

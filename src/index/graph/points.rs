@@ -60,8 +60,18 @@ impl Side {
     }
 
     fn write(self, bytes: &mut [u8]) {
-        let Self { scale, squared, sum, further } = self;
-        let numbers = [scale.to_ne_bytes(), squared.to_ne_bytes(), sum.to_ne_bytes(), further.to_ne_bytes()];
+        let Self {
+            scale,
+            squared,
+            sum,
+            further,
+        } = self;
+        let numbers = [
+            scale.to_ne_bytes(),
+            squared.to_ne_bytes(),
+            sum.to_ne_bytes(),
+            further.to_ne_bytes(),
+        ];
         for (place, byte) in bytes.iter_mut().zip(numbers.as_flattened()) {
             *place = *byte;
         }
@@ -139,12 +149,14 @@ pub(super) fn survey(job: &Job<'_>) -> Result<Survey, Error> {
     })
 }
 
-/// Shows all covered rows, some at a time, to `take`: the number of the first, and the vectors one
-/// after the other.
+/// Takes some rows: the number of the first, and their vectors one after the other.
+pub(super) type Take<'a> = &'a mut dyn FnMut(usize, &[f32]) -> Result<(), Error>;
+
+/// Shows all covered rows, some at a time.
 pub(super) fn portions(
     job: &Job<'_>,
     covered: &RoaringBitmap,
-    take: &mut dyn FnMut(usize, &[f32]) -> Result<(), Error>,
+    take: Take<'_>,
 ) -> Result<(), Error> {
     let dimensions = job.rows.dimensions().max(1);
     let mut portion: Vec<f32> = Vec::with_capacity(PORTION * dimensions);
@@ -193,7 +205,15 @@ impl Points {
             places
                 .into_par_iter()
                 .for_each_init(Turned::default, |turned, (code, vector)| {
-                    run(Level::best(), Encode { survey, vector, turned, code });
+                    run(
+                        Level::best(),
+                        Encode {
+                            survey,
+                            vector,
+                            turned,
+                            code,
+                        },
+                    );
                 });
             let done = survey.covered.len().saturating_add(wide(first));
             job.report(Step::Reading, done, survey.covered.len().saturating_mul(2));
@@ -216,7 +236,9 @@ impl Points {
     fn record(&self, point: u32) -> &[u8] {
         let stride = self.components.wrapping_add(SIDE);
         let start = at(point).wrapping_mul(stride);
-        self.codes.get(start..start.wrapping_add(stride)).unwrap_or_default()
+        self.codes
+            .get(start..start.wrapping_add(stride))
+            .unwrap_or_default()
     }
 
     /// The components of a point's code, and what goes with them.
@@ -285,15 +307,26 @@ impl Run for Encode<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) {
-        let Self { survey, vector, turned, code } = self;
+        let Self {
+            survey,
+            vector,
+            turned,
+            code,
+        } = self;
         survey.coder.residual(vector, turned);
         let mut largest = 0f32;
         for component in &turned.components {
             largest = largest.max(component.abs());
         }
-        let steps = if largest > 0.0 { LARGEST / largest } else { 0.0 };
+        let steps = if largest > 0.0 {
+            LARGEST / largest
+        } else {
+            0.0
+        };
         let (mut sum, mut squared) = (0i32, 0i32);
-        let (code, side) = code.split_at_mut_checked(turned.components.len()).unwrap_or_default();
+        let (code, side) = code
+            .split_at_mut_checked(turned.components.len())
+            .unwrap_or_default();
         let mut components = turned.components.iter();
         for place in code {
             if let Some(component) = components.next() {

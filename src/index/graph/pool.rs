@@ -42,7 +42,8 @@ impl Pool {
     pub(super) fn clear(&mut self, most: usize) {
         let most = most.clamp(1, LIST_MAX);
         self.entries.clear();
-        self.entries.resize(most.next_multiple_of(LANES) + LANES, NOTHING);
+        self.entries
+            .resize(most.next_multiple_of(LANES) + LANES, NOTHING);
         (self.length, self.most, self.bound, self.next) = (0, most, i32::MAX, 0);
     }
 
@@ -58,7 +59,10 @@ impl Pool {
         while left > 0 {
             let half = left.div_ceil(2);
             let middle = rank.wrapping_add(half);
-            let nearer = self.entries.get(middle.wrapping_sub(1)).is_some_and(|old| *old < new);
+            let nearer = self
+                .entries
+                .get(middle.wrapping_sub(1))
+                .is_some_and(|old| *old < new);
             rank = if nearer { middle } else { rank };
             left = left.wrapping_sub(half);
         }
@@ -212,7 +216,10 @@ mod tests {
     fn a_node_is_met_once_until_all_are_forgotten() {
         let mut seen = Seen::new(130);
         for _ in 0..2 {
-            assert_eq!([seen.add(129), seen.add(0), seen.add(129)], [Some(true), Some(true), Some(false)]);
+            assert_eq!(
+                [seen.add(129), seen.add(0), seen.add(129)],
+                [Some(true), Some(true), Some(false)]
+            );
             seen.clear();
         }
         assert_eq!(seen.add(192), None);

@@ -77,10 +77,17 @@ impl Graph {
         let mut equals: Vec<(u32, u32)> = equals.map(|(point, first)| (*first, point)).collect();
         equals.sort_unstable();
         for group in equals.chunk_by(|left, right| left.0 == right.0) {
-            let Some((first, _)) = group.first() else { continue };
-            let first_links = self.links.get(at(*first)).copied().unwrap_or([NONE; DEGREE]);
-            let members: Vec<u32> =
-                std::iter::once(*first).chain(group.iter().map(|(_, point)| *point)).collect();
+            let Some((first, _)) = group.first() else {
+                continue;
+            };
+            let first_links = self
+                .links
+                .get(at(*first))
+                .copied()
+                .unwrap_or([NONE; DEGREE]);
+            let members: Vec<u32> = std::iter::once(*first)
+                .chain(group.iter().map(|(_, point)| *point))
+                .collect();
             let mut below = members.iter().skip(1);
             for member in &members {
                 let children = below.by_ref().take(FAN);
@@ -157,17 +164,39 @@ impl Graph {
                 continue;
             }
             job.go_on()?;
-            let around = Around { points, links, point: node };
-            let near = run(Level::best(), Nearest { around, entry, walk: &mut walk });
-            let near = near.map_err(|Damaged| Error::Unsound { what: "a link to nowhere" })?;
-            let found = near.into_iter().find_map(|near| Some((near, self.slot(near)?)));
+            let around = Around {
+                points,
+                links,
+                point: node,
+            };
+            let near = run(
+                Level::best(),
+                Nearest {
+                    around,
+                    entry,
+                    walk: &mut walk,
+                },
+            );
+            let near = near.map_err(|Damaged| Error::Unsound {
+                what: "a link to nowhere",
+            })?;
+            let found = near
+                .into_iter()
+                .find_map(|near| Some((near, self.slot(near)?)));
             // That none of the near has a slot is rare enough to look through all.
-            let anywhere = || (0..points.count()).find_map(|other| Some((other, self.slot(other)?)));
+            let anywhere =
+                || (0..points.count()).find_map(|other| Some((other, self.slot(other)?)));
             let found = found.or_else(anywhere);
             let Some((parent, slot)) = found else {
-                return Err(Error::Unsound { what: "a graph without room for a link" });
+                return Err(Error::Unsound {
+                    what: "a graph without room for a link",
+                });
             };
-            if let Some(place) = self.links.get_mut(at(parent)).and_then(|links| links.get_mut(slot)) {
+            if let Some(place) = self
+                .links
+                .get_mut(at(parent))
+                .and_then(|links| links.get_mut(slot))
+            {
                 *place = node;
             }
             self.reach(Some((parent, slot)), node);
@@ -189,7 +218,11 @@ impl Run for Nearest<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Out {
-        let Self { around, entry, walk } = self;
+        let Self {
+            around,
+            entry,
+            walk,
+        } = self;
         walk.start::<K, _>(&around, entry, LIST)?;
         while walk.expand(&around)?.is_some() {
             walk.look::<K, _>(&around)?;
@@ -208,7 +241,9 @@ fn check(graph: &Finished, held: &[u32]) -> Result<(), Error> {
     let mut count = 0u64;
     while let Some(node) = queue.pop() {
         let Some(new) = reached.get_mut(at(node)) else {
-            return Err(Error::Unsound { what: "a link to nowhere" });
+            return Err(Error::Unsound {
+                what: "a link to nowhere",
+            });
         };
         if std::mem::replace(new, true) {
             continue;
@@ -221,6 +256,8 @@ fn check(graph: &Finished, held: &[u32]) -> Result<(), Error> {
     if count.saturating_add(wide(held.len())) == wide(graph.links.len()) {
         Ok(())
     } else {
-        Err(Error::Unsound { what: "a node that no walk can reach" })
+        Err(Error::Unsound {
+            what: "a node that no walk can reach",
+        })
     }
 }

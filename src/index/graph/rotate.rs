@@ -138,6 +138,7 @@ pub(super) fn shuffle(numbers: &mut [u32], seed: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::{narrow, share};
     use super::*;
 
     #[test]
@@ -151,20 +152,29 @@ mod tests {
             };
             let mut state = 1;
             let mut random = || {
-                let vector = (0..dimensions).map(|_| (next_random(&mut state) >> 40) as f32 / 1e7 - 0.8);
+                let vector = (0..dimensions)
+                    .map(|_| narrow(share(next_random(&mut state) >> 40) / 1e7) - 0.8);
                 vector.collect::<Vec<f32>>()
             };
             let (left, right) = (random(), random());
             let product = |left: &[f32], right: &[f32]| -> f32 {
-                left.iter().zip(right).map(|(left, right)| left * right).sum()
+                left.iter()
+                    .zip(right)
+                    .map(|(left, right)| left * right)
+                    .sum()
             };
             let (expected, size) = (product(&left, &right), product(&left, &left));
             let got = product(&turned(&left), &turned(&right));
-            assert!((got - expected).abs() < 1e-4 * size, "{dimensions}: {got} {expected}");
+            assert!(
+                (got - expected).abs() < 1e-4 * size,
+                "{dimensions}: {got} {expected}"
+            );
             let mut unit = vec![0.0; dimensions];
             unit[dimensions - 1] = 1.0;
-            let largest = turned(&unit).iter().fold(0.0f32, |max, of| max.max(of.abs()));
-            let bound = 12.0 / (padded(dimensions) as f32).sqrt();
+            let largest = turned(&unit)
+                .iter()
+                .fold(0.0f32, |max, of| max.max(of.abs()));
+            let bound = 12.0 / narrow(share(wide(padded(dimensions)))).sqrt();
             assert!(largest < bound, "{dimensions}: {largest}");
         }
     }

@@ -137,18 +137,30 @@ pub(super) fn search(
     if view.rows.is_empty() {
         return Ok(queries.iter().map(|_| (Vec::new(), 0)).collect());
     }
-    let matching = with.allowed.map_or(u64::from(view.count()), RoaringBitmap::len);
+    let matching = with
+        .allowed
+        .map_or_else(|| u64::from(view.count()), RoaringBitmap::len);
     let part = share(matching) / f64::from(view.count());
     let scans = scan_pays(view, plan, matching, part);
-    let list = if scans { plan.list } else { widened(plan.list, part) };
+    let list = if scans {
+        plan.list
+    } else {
+        widened(plan.list, part)
+    };
     if !scans {
         walk(view, with, (plan, list), queries, lanes)?;
     }
     let mut answers = Vec::with_capacity(queries.len());
     for (query, lane) in queries.iter().zip(lanes) {
         let mut compared = if scans { 0 } else { lane.walk.compared };
-        let mut near = if scans { Vec::new() } else { nearest(view, with, plan, &lane.walk.pool)? };
-        let enough = plan.exact.min(usize::try_from(matching).unwrap_or(usize::MAX));
+        let mut near = if scans {
+            Vec::new()
+        } else {
+            nearest(view, with, plan, &lane.walk.pool)?
+        };
+        let enough = plan
+            .exact
+            .min(usize::try_from(matching).unwrap_or(usize::MAX));
         if scans || (near.len() < enough && list < at(view.count())) {
             scan(view, with, plan, query, lane)?;
             compared = compared.saturating_add(matching);
@@ -230,10 +242,22 @@ impl<const BITS: u8> Run for Coded<BITS, Walks<'_, '_>> {
     fn run<K: Kernel>(self) -> Self::Out {
         let Self(walks) = self;
         for (query, lane) in walks.queries.iter().zip(walks.lanes.iter_mut()) {
-            let Lane { walk, query: coded, turned, .. } = lane;
-            walks.with.coder.query(query, walks.view.shape.width, turned, coded);
-            let asked = Asked::<BITS> { view: walks.view, query: coded };
-            walk.start::<K, _>(&asked, walks.view.entry, walks.list).map_err(damaged)?;
+            let Lane {
+                walk,
+                query: coded,
+                turned,
+                ..
+            } = lane;
+            walks
+                .with
+                .coder
+                .query(query, walks.view.shape.width, turned, coded);
+            let asked = Asked::<BITS> {
+                view: walks.view,
+                query: coded,
+            };
+            walk.start::<K, _>(&asked, walks.view.entry, walks.list)
+                .map_err(damaged)?;
             (lane.matched, lane.state) = (0, State::Asked);
         }
         let (mut steps, mut going) = (0u64, true);
@@ -262,7 +286,10 @@ fn step<K: Kernel, const BITS: u8>(
     (allowed, enough): (Option<&RoaringBitmap>, usize),
     lane: &mut Lane,
 ) -> Result<(), Damaged> {
-    let asked = Asked::<BITS> { view, query: &lane.query };
+    let asked = Asked::<BITS> {
+        view,
+        query: &lane.query,
+    };
     lane.walk.look::<K, _>(&asked)?;
     let Some((_, node)) = lane.walk.expand(&asked)? else {
         lane.state = State::Done;
@@ -287,7 +314,13 @@ fn scan(
     query: &[f32],
     lane: &mut Lane,
 ) -> Result<(), Error> {
-    let scan = Scan { view, with, exact: plan.exact, query, lane };
+    let scan = Scan {
+        view,
+        with,
+        exact: plan.exact,
+        query,
+        lane,
+    };
     let level = Level::best();
     match view.shape.width {
         Width::Two => run(level, Coded::<2, _>(scan)),
@@ -309,14 +342,29 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Out {
-        let Self(Scan { view, with, exact, query, lane }) = self;
-        let Lane { walk, query: coded, turned, .. } = lane;
+        let Self(Scan {
+            view,
+            with,
+            exact,
+            query,
+            lane,
+        }) = self;
+        let Lane {
+            walk,
+            query: coded,
+            turned,
+            ..
+        } = lane;
         with.coder.query(query, view.shape.width, turned, coded);
         let asked = Asked::<BITS> { view, query: coded };
         let rows = view.all_rows().ok_or(Damaged).map_err(damaged)?;
         walk.pool.clear(exact);
         let mut allowed = with.allowed.unwrap_or(with.covered).iter();
-        let mut places = Places { rows, next: 0, row: 0 };
+        let mut places = Places {
+            rows,
+            next: 0,
+            row: 0,
+        };
         let (mut now, mut coming) = ([0u32; GROUP], [0u32; GROUP]);
         let mut asked_for = 0usize;
         loop {

@@ -40,14 +40,17 @@ impl<'a> View<'a> {
     #[inline(always)]
     fn record(&self, node: u32) -> Option<&'a [u8]> {
         let start = at(node).wrapping_mul(self.shape.stride);
-        self.records.get(start..start.wrapping_add(self.shape.stride))
+        self.records
+            .get(start..start.wrapping_add(self.shape.stride))
     }
 
     /// The row of a node; `None` when its block does not check or there is no such node.
     #[inline]
     pub(super) fn row(&self, node: u32) -> Option<Row> {
         if let Some(unchecked) = &self.unchecked {
-            let start = u64::from(node).checked_mul(4)?.checked_add(unchecked.rows_at)?;
+            let start = u64::from(node)
+                .checked_mul(4)?
+                .checked_add(unchecked.rows_at)?;
             Self::checked(unchecked, start, 4)?;
         }
         self.rows.get(at(node)).copied()
@@ -98,7 +101,11 @@ impl<const BITS: u8> Space for Asked<'_, BITS> {
     #[inline(always)]
     fn ask(&self, node: u32) {
         if let Some(record) = self.view.record(node) {
-            prefetch(record.get(..self.view.shape.code_bytes.wrapping_add(8)).unwrap_or(record));
+            prefetch(
+                record
+                    .get(..self.view.shape.code_bytes.wrapping_add(8))
+                    .unwrap_or(record),
+            );
         }
     }
 
@@ -107,8 +114,13 @@ impl<const BITS: u8> Space for Asked<'_, BITS> {
         let record = self.view.record(node)?;
         if let Some(unchecked) = &self.view.unchecked {
             let start = wide(at(node)).wrapping_mul(wide(self.view.shape.stride));
-            View::checked(unchecked, unchecked.records_at.wrapping_add(start), record.len())?;
+            View::checked(
+                unchecked,
+                unchecked.records_at.wrapping_add(start),
+                record.len(),
+            )?;
         }
-        self.query.key::<K, BITS>(record, self.view.shape.code_bytes)
+        self.query
+            .key::<K, BITS>(record, self.view.shape.code_bytes)
     }
 }

@@ -115,20 +115,25 @@ impl Walk {
         let near = self.near.get(..self.asked).unwrap_or_default();
         // All keys first, then what branches.
         let mut places = keys.iter_mut();
+        let (mut nearest, mut chosen) = (i32::MAX, None);
         for node in near {
             let key = space.key::<K>(*node).ok_or(Damaged)?;
             if let Some(place) = places.next() {
                 *place = key;
             }
+            if key < nearest {
+                (nearest, chosen) = (key, Some(*node));
+            }
+        }
+        // Likely the next to be expanded: its links come while the pool takes the others in.
+        if let Some(node) = chosen {
+            space.ask_links(node);
         }
         let mut keys = keys.iter();
         for node in near {
             if let Some(key) = keys.next() {
                 self.pool.offer(*key, *node);
             }
-        }
-        if let Some(next) = self.pool.peek() {
-            space.ask_links(next);
         }
         self.compared = self.compared.wrapping_add(super::numbers::wide(self.asked));
         Ok(())

@@ -12,8 +12,8 @@ use roaring::RoaringBitmap;
 use uuid::Uuid;
 use vectorsphere::clock::SystemClock;
 use vectorsphere::index::{
-    Ask, Error, GraphParameters, Identity, Job, Kind, Open, Recipe, Segment, build, never, open_dir,
-    search,
+    Ask, Error, GraphParameters, Identity, Job, Kind, Open, Recipe, Segment, build, never,
+    open_dir, search,
 };
 use vectorsphere::rows::{Row, Rows};
 use vectorsphere::vector::Distance;
@@ -32,7 +32,9 @@ const DISTANCES: [Distance; 4] = [
 fn clustered(points: usize, dimensions: usize, seed: u64) -> Vec<f32> {
     let component = |random: &mut StdRng| random.random_range(-1.0_f32..1.0);
     let mut random = StdRng::seed_from_u64(0);
-    let centres: Vec<f32> = (0..20 * dimensions).map(|_| component(&mut random)).collect();
+    let centres: Vec<f32> = (0..20 * dimensions)
+        .map(|_| component(&mut random))
+        .collect();
     let mut random = StdRng::seed_from_u64(seed);
     let mut vectors = Vec::with_capacity(points * dimensions);
     for point in 0..points {
@@ -76,7 +78,10 @@ fn built(rows: &Flat, bits: Option<u8>) -> (tempfile::TempDir, Open) {
 
 /// The share of the true `ask.k` nearest that the segment finds itself. Equal scores count.
 fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &Ask<'_>) -> f64 {
-    let exact = Ask { exact: true, ..*ask };
+    let exact = Ask {
+        exact: true,
+        ..*ask
+    };
     let (mut found, mut of) = (0, 0);
     for query in &queries.live {
         let query = queries.vector(query).unwrap();
@@ -87,7 +92,8 @@ fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &Ask<'_>) -> 
             assert!(ask.allowed.is_none_or(|allowed| allowed.contains(hit.row)));
         }
         let Some(last) = truth.last() else { continue };
-        let reach = |hit: &&vectorsphere::index::Hit| rows.distance().reaches(hit.score, last.score);
+        let reach =
+            |hit: &&vectorsphere::index::Hit| rows.distance().reaches(hit.score, last.score);
         found += hits.iter().filter(reach).count().min(truth.len());
         of += truth.len();
     }
@@ -104,17 +110,33 @@ fn every_distance_and_width_finds_what_it_was_built_for() {
             let got = recall(open.segment.as_ref(), &rows, &queries, &Ask::nearest(10));
             assert!(got >= 0.92, "{distance:?} {bits:?}: {got}");
             let hundred = recall(open.segment.as_ref(), &rows, &queries, &Ask::nearest(100));
-            assert!(hundred >= 0.9, "{distance:?} {bits:?}: {hundred} of a hundred");
-            let hard = Ask { effort: Some(400), ..Ask::nearest(10) };
+            assert!(
+                hundred >= 0.9,
+                "{distance:?} {bits:?}: {hundred} of a hundred"
+            );
+            let hard = Ask {
+                effort: Some(400),
+                ..Ask::nearest(10)
+            };
             let hard = recall(open.segment.as_ref(), &rows, &queries, &hard);
-            assert!(hard >= got.min(0.98), "{distance:?} {bits:?}: {hard} with four times the effort");
+            assert!(
+                hard >= got.min(0.98),
+                "{distance:?} {bits:?}: {hard} with four times the effort"
+            );
         }
     }
 }
 
 #[test]
 fn few_and_many_dimensions_work() {
-    for (dimensions, points) in [(4, 2_000), (5, 2_000), (31, 2_000), (384, 1_000), (1_000, 500), (4_096, 300)] {
+    for (dimensions, points) in [
+        (4, 2_000),
+        (5, 2_000),
+        (31, 2_000),
+        (384, 1_000),
+        (1_000, 500),
+        (4_096, 300),
+    ] {
         for distance in DISTANCES {
             let rows = Flat::new(clustered(points, dimensions, 1), dimensions, distance);
             let queries = Flat::new(clustered(20, dimensions, 2), dimensions, distance);
@@ -156,7 +178,10 @@ fn each_row_is_found_by_its_own_vector_however_awkward_the_data() {
             // The largest product need not be a vector's own.
             let own = hits.iter().any(|hit| hit.row == row);
             let zero = query.iter().all(|component| *component == 0.0);
-            assert!(own || distance == Distance::Dot || (zero && distance == Distance::Cosine), "{distance:?} {row}");
+            assert!(
+                own || distance == Distance::Dot || (zero && distance == Distance::Cosine),
+                "{distance:?} {row}"
+            );
         }
     }
 }
@@ -167,7 +192,10 @@ fn data_without_any_difference_and_hardly_any_data_work() {
         for distance in DISTANCES {
             let rows = Flat::new(vec![0.5; points * 8], 8, distance);
             let (_folder, open) = built(&rows, None);
-            let (hits, _) = open.segment.search(&rows, &[0.1; 8], &Ask::nearest(600)).unwrap();
+            let (hits, _) = open
+                .segment
+                .search(&rows, &[0.1; 8], &Ask::nearest(600))
+                .unwrap();
             assert_eq!(hits.len(), points, "{distance:?}");
         }
     }
@@ -203,11 +231,16 @@ fn a_build_stops_wherever_it_is_told_to() {
         let left = AtomicU64::new(times * part / 16);
         let stop = || {
             let less = |left: u64| left.checked_sub(1);
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+                .is_err()
         };
         let ended = try_build(folder.path(), &rows, (None, 2), &stop);
         assert!(matches!(ended, Err(Error::Stopped)), "{part}: {ended:?}");
-        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "{part}");
+        assert_eq!(
+            fs_err::read_dir(folder.path()).unwrap().count(),
+            0,
+            "{part}"
+        );
     }
 }
 
@@ -217,9 +250,13 @@ fn filters_of_any_size_are_obeyed_and_answered_in_full() {
     let queries = Flat::new(clustered(40, 32, 2), 32, Distance::Cosine);
     let (_folder, open) = built(&rows, None);
     for per_thousand in [1u32, 10, 100, 500, 990] {
-        let chosen = |row: &Row| row.wrapping_mul(0x9E37_79B9) >> 16 & 1023 < per_thousand * 1024 / 1000;
+        let chosen =
+            |row: &Row| row.wrapping_mul(0x9E37_79B9) >> 16 & 1023 < per_thousand * 1024 / 1000;
         let allowed: RoaringBitmap = rows.live.iter().filter(chosen).collect();
-        let ask = Ask { allowed: Some(&allowed), ..Ask::nearest(10) };
+        let ask = Ask {
+            allowed: Some(&allowed),
+            ..Ask::nearest(10)
+        };
         let got = recall(open.segment.as_ref(), &rows, &queries, &ask);
         assert!(got >= 0.93, "{per_thousand} of a thousand: {got}");
     }
@@ -227,12 +264,18 @@ fn filters_of_any_size_are_obeyed_and_answered_in_full() {
     // answered.
     for cluster in [0, 1] {
         let allowed: RoaringBitmap = rows.live.iter().filter(|row| row % 20 == cluster).collect();
-        let ask = Ask { allowed: Some(&allowed), ..Ask::nearest(10) };
+        let ask = Ask {
+            allowed: Some(&allowed),
+            ..Ask::nearest(10)
+        };
         let got = recall(open.segment.as_ref(), &rows, &queries, &ask);
         assert!(got >= 0.9, "cluster {cluster}: {got}");
     }
     let half: RoaringBitmap = rows.live.iter().filter(|row| row % 20 < 10).collect();
-    let ask = Ask { allowed: Some(&half), ..Ask::nearest(10) };
+    let ask = Ask {
+        allowed: Some(&half),
+        ..Ask::nearest(10)
+    };
     assert!(recall(open.segment.as_ref(), &rows, &queries, &ask) >= 0.93);
 }
 
@@ -251,7 +294,10 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
         let query = queries.vector(query).unwrap();
         let answer = search(&segments, &rows, query, &Ask::nearest(10)).unwrap();
         assert!(answer.failed.is_empty());
-        let exact = Ask { exact: true, ..Ask::nearest(10) };
+        let exact = Ask {
+            exact: true,
+            ..Ask::nearest(10)
+        };
         let truth = search(&[], &rows, query, &exact).unwrap().hits;
         assert!(answer.hits.iter().all(|hit| rows.live.contains(hit.row)));
         found += answer.hits.iter().filter(|hit| truth.contains(hit)).count();
@@ -259,7 +305,13 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
     }
     assert!(found * 100 >= of * 94, "{found} of {of}");
     for row in rows.live.iter().step_by(7) {
-        let answer = search(&segments, &rows, rows.vector(row).unwrap(), &Ask::nearest(5)).unwrap();
+        let answer = search(
+            &segments,
+            &rows,
+            rows.vector(row).unwrap(),
+            &Ask::nearest(5),
+        )
+        .unwrap();
         assert!(answer.hits.iter().any(|hit| hit.row == row), "{row}");
     }
 }
@@ -270,14 +322,26 @@ fn several_queries_at_a_time_are_answered_as_one_by_one() {
     let queries = Flat::new(clustered(11, 40, 2), 40, Distance::Dot);
     let (_folder, open) = built(&rows, Some(2));
     let some: RoaringBitmap = rows.live.iter().filter(|row| row % 3 > 0).collect();
-    let queries: Vec<&[f32]> = queries.live.iter().filter_map(|row| queries.vector(row)).collect();
+    let queries: Vec<&[f32]> = queries
+        .live
+        .iter()
+        .filter_map(|row| queries.vector(row))
+        .collect();
     for allowed in [None, Some(&some)] {
-        let ask = Ask { allowed, ..Ask::nearest(10) };
+        let ask = Ask {
+            allowed,
+            ..Ask::nearest(10)
+        };
         let together = open.segment.search_many(&rows, &queries, &ask).unwrap();
-        let alone = queries.iter().map(|query| open.segment.search(&rows, query, &ask).unwrap());
+        let alone = queries
+            .iter()
+            .map(|query| open.segment.search(&rows, query, &ask).unwrap());
         assert_eq!(together, alone.collect::<Vec<_>>());
     }
-    let stopped = Ask { stop: &|| true, ..Ask::nearest(10) };
+    let stopped = Ask {
+        stop: &|| true,
+        ..Ask::nearest(10)
+    };
     let ended = open.segment.search_many(&rows, &queries, &stopped);
     assert!(matches!(ended, Err(Error::Stopped)));
 }
@@ -293,19 +357,27 @@ enum Spoilt {
 
 /// Spoils the file; gives back the bytes that mend it.
 fn spoil(path: &Path, how: Spoilt) -> Vec<u8> {
-    let mut file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
     match how {
         Spoilt::Flipped(at, bit) => {
             file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(&[bytes[usize::try_from(at).unwrap()] ^ bit]).unwrap();
+            file.write_all(&[bytes[usize::try_from(at).unwrap()] ^ bit])
+                .unwrap();
         },
         Spoilt::Cut(length) => file.set_len(length).unwrap(),
-        Spoilt::Longer(by) => file.set_len(u64::try_from(bytes.len()).unwrap() + by).unwrap(),
+        Spoilt::Longer(by) => file
+            .set_len(u64::try_from(bytes.len()).unwrap() + by)
+            .unwrap(),
         Spoilt::Zeroed(at, length) => {
             file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(&vec![0; usize::try_from(length).unwrap()]).unwrap();
+            file.write_all(&vec![0; usize::try_from(length).unwrap()])
+                .unwrap();
         },
     }
     bytes
@@ -322,7 +394,12 @@ fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
     let clean: Vec<_> = queries
         .live
         .iter()
-        .map(|query| open.segment.search(&rows, queries.vector(query).unwrap(), &Ask::nearest(10)).unwrap().0)
+        .map(|query| {
+            open.segment
+                .search(&rows, queries.vector(query).unwrap(), &Ask::nearest(10))
+                .unwrap()
+                .0
+        })
         .collect();
     drop(open);
     let identity = Identity {
@@ -333,7 +410,8 @@ fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
     let mut random = StdRng::seed_from_u64(5);
     let (mut refused, mut late, mut untouched) = (0, 0, 0);
     for case in 0..cases {
-        let file = ["graph", "graph", "graph", "manifest.json", "covered"][random.random_range(0..5)];
+        let file =
+            ["graph", "graph", "graph", "manifest.json", "covered"][random.random_range(0..5)];
         let path = folder.path().join(&name).join(file);
         let length = fs_err::metadata(&path).unwrap().len();
         let at = random.random_range(0..length);
@@ -358,14 +436,24 @@ fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
                     Err(error) => panic!("{case} {file} {how:?}: {error:?}"),
                 }
             }
-            assert!(same || open.verify(&never).is_err(), "{case} {file} {how:?}");
+            assert!(
+                same || open.verify(&never).is_err(),
+                "{case} {file} {how:?}"
+            );
         } else {
             assert!(found.quarantined[0].moved, "{case} {file} {how:?}");
-            fs_err::rename(folder.path().join(format!("bad-{name}")), folder.path().join(&name)).unwrap();
+            fs_err::rename(
+                folder.path().join(format!("bad-{name}")),
+                folder.path().join(&name),
+            )
+            .unwrap();
             refused += 1;
         }
         fs_err::write(&path, whole).unwrap();
     }
     // Each of the three was seen: refused by opening, by the touch of a block, and not met at all.
-    assert!(refused > 0 && late > 0 && untouched > 0, "{refused} {late} {untouched}");
+    assert!(
+        refused > 0 && late > 0 && untouched > 0,
+        "{refused} {late} {untouched}"
+    );
 }
