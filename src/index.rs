@@ -9,9 +9,10 @@
 //! written since the build, small sets that a filter leaves, everything when the question is for
 //! exactness. A segment that fails or panics is reported in the answer, and its rows are scanned.
 //!
-//! Kinds of index: [`Kind::Flat`] (no segment at all: exact, no memory, right for small shards) and
-//! [`Kind::Arroy`] (random projection trees). Another kind is another implementation of [`Segment`]
-//! and another [`Recipe`]; nothing in [`search`] or in the folder format knows the trees.
+//! Kinds of index: [`Kind::Flat`] (no segment at all: exact, no memory, right for small shards),
+//! [`Kind::Graph`] (walked by small codes, the fastest) and [`Kind::Arroy`] (random projection trees).
+//! Another kind is another implementation of [`Segment`] and another [`Recipe`]; nothing in [`search`]
+//! or in the folder format knows the kinds' own files.
 //!
 //! [`build()`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
 //! it again after any crash; [`due`] says when to build.

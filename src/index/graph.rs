@@ -6,10 +6,14 @@
 //! from memory, and a code of two bits takes two lines at 384 dimensions where the vector takes 24.
 //! The rows that it finds are then compared exactly, with their vectors from the store ([`search`]).
 //!
-//! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of seven bits, gives the
-//! same graph for any number of threads, and needs about `padded dimensions + 450` bytes of memory a
-//! row at its peak. It chooses the width of the code and the length of the list by recall measured on
-//! the rows ([`measure`]); both stand in the manifest.
+//! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of seven bits, and gives
+//! the same graph for any number of threads. At its peak it needs about `2.5 * padded dimensions + 400`
+//! bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
+//! the code and the length of the list by the recall that rows find which are held out of the graph
+//! until then ([`measure`]); both stand in the manifest.
+//!
+//! Memory of a search: a bit a row and some KiB, kept for a few searches at once ([`search`]). Of the
+//! file a search touches links and codes: 256 bytes a row at 384 dimensions and two bits.
 //!
 //! The file ([`file`]) is mapped, and checked block by block before anything of it is used: damage is
 //! an error, never a wrong answer. All four distances use the graph of squared lengths: for the
@@ -54,7 +58,8 @@ pub(super) const FILES: [&str; 2] = [COVERED, GRAPH];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Bits of a code's component: 2, 4 or 8. Absent, the build chooses by measuring.
+    /// Bits of a code's component: 2, 4 or 8. Absent, the build chooses by measuring; so it does for
+    /// another number, which the edge refuses.
     pub bits: Option<u8>,
     /// The share of the ten nearest that a search is to find when it does not say how hard to look,
     /// 0.5 to 0.99.

@@ -320,7 +320,7 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
 fn several_queries_at_a_time_are_answered_as_one_by_one() {
     let rows = Flat::new(clustered(3_000, 40, 1), 40, Distance::Dot);
     let queries = Flat::new(clustered(11, 40, 2), 40, Distance::Dot);
-    let (_folder, open) = built(&rows, Some(2));
+    let (folder, open) = built(&rows, Some(2));
     let some: RoaringBitmap = rows.live.iter().filter(|row| row % 3 > 0).collect();
     let queries: Vec<&[f32]> = queries
         .live
@@ -338,6 +338,23 @@ fn several_queries_at_a_time_are_answered_as_one_by_one() {
             .map(|query| open.segment.search(&rows, query, &ask).unwrap());
         assert_eq!(together, alone.collect::<Vec<_>>());
     }
+    // A file that nobody touched yet, by many at once: each block is checked by whoever comes first.
+    let identity = Identity {
+        store: STORE,
+        dimensions: 40,
+        distance: Distance::Dot,
+    };
+    let fresh = open_dir(folder.path(), &identity).unwrap().open.unwrap();
+    let ask = Ask::nearest(10);
+    let expected = open.segment.search_many(&rows, &queries, &ask).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let got = fresh.segment.search_many(&rows, &queries, &ask).unwrap();
+                assert_eq!(got, expected);
+            });
+        }
+    });
     let stopped = Ask {
         stop: &|| true,
         ..Ask::nearest(10)
