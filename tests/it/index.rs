@@ -231,6 +231,21 @@ fn damage_is_found_and_moved_aside() {
 }
 
 #[test]
+fn the_manifests_of_trees_are_as_they_were_before_there_were_graphs() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = try_build(folder.path(), &rows(6_000), 1, &never).unwrap();
+    let manifest = folder.path().join(open.name()).join("manifest.json");
+    let text = fs_err::read_to_string(manifest).unwrap();
+    for part in [
+        "\"format\":1,",
+        "\"recipe\":{\"arroy\":{",
+        "\"layout\":{\"lift\":{",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
 fn an_index_of_another_store_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     try_build(folder.path(), &rows(6_000), 1, &never).unwrap();

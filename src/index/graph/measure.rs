@@ -69,14 +69,16 @@ impl Effort {
     /// The plan for `k` neighbours at the measured effort or another.
     pub(super) fn plan(&self, width: Width, k: usize, effort: Option<u32>) -> Plan {
         let (few, many) = (share(wide(self.few.max(1))), share(wide(self.many.max(1))));
+        // For fewer than ten as hard as for ten: what is short for those is too short for one.
+        let hard = k.max(FEW);
         let power = (many / few).log10().max(0.0);
-        let by_k = (share(wide(k.max(1))) / share(wide(FEW))).powf(power);
+        let by_k = (share(wide(hard)) / share(wide(FEW))).powf(power);
         let by_effort = effort.map_or(1.0, |effort| f64::from(effort) / USUAL);
         let list = count(few * by_k * by_effort).max(k).clamp(1, LIST_MAX);
         Plan {
             k,
             list,
-            exact: width.exact(list, k),
+            exact: width.exact(list, hard),
         }
     }
 }

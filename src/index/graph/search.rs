@@ -137,6 +137,12 @@ pub(super) fn search(
     if view.rows.is_empty() {
         return Ok(queries.iter().map(|_| (Vec::new(), 0)).collect());
     }
+    if plan.k > LIST_MAX / 2 {
+        return queries
+            .iter()
+            .map(|query| everything(with, plan, query))
+            .collect();
+    }
     let matching = with
         .allowed
         .map_or_else(|| u64::from(view.count()), RoaringBitmap::len);
@@ -170,6 +176,14 @@ pub(super) fn search(
         answers.push((decide(with, plan, query, &near), compared));
     }
     Ok(answers)
+}
+
+/// The nearest of all rows, exactly: for more of them than a list holds, or hardly.
+fn everything(with: &With<'_>, plan: Plan, query: &[f32]) -> Result<(Vec<Hit>, u64), Error> {
+    let mut top = Top::new(with.rows.distance(), plan.k);
+    let which = with.allowed.unwrap_or(with.covered);
+    let scanned = super::super::scan::scan(with.rows, which, query, &mut top, with.stop)?;
+    Ok((top.into_hits(), scanned))
 }
 
 /// Whether comparing the codes of all allowed rows costs less than the walk, by estimate.
@@ -369,11 +383,14 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
         let mut asked_for = 0usize;
         loop {
             let mut found = 0usize;
-            for place in &mut coming {
+            while found < GROUP {
                 let Some(row) = allowed.next() else { break };
-                *place = places.of(row).ok_or(Damaged).map_err(damaged)?;
-                asked.ask(*place);
-                found = found.wrapping_add(1);
+                // A row that has no node is nobody's to answer for here.
+                if let (Some(node), Some(place)) = (places.of(row), coming.get_mut(found)) {
+                    *place = node;
+                    asked.ask(node);
+                    found = found.wrapping_add(1);
+                }
             }
             for node in now.get(..asked_for).unwrap_or_default() {
                 let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;

@@ -280,6 +280,17 @@ fn filters_of_any_size_are_obeyed_and_answered_in_full() {
 }
 
 #[test]
+fn as_many_as_are_asked_for_are_answered() {
+    let rows = Flat::new(clustered(6_000, 8, 1), 8, Distance::Euclid);
+    let queries = Flat::new(clustered(3, 8, 2), 8, Distance::Euclid);
+    let (_folder, open) = built(&rows, Some(2));
+    for k in [1, 700, 2_048, 2_049, 5_000, 7_000] {
+        let got = recall(open.segment.as_ref(), &rows, &queries, &Ask::nearest(k));
+        assert!(got >= 0.9, "{k}: {got}");
+    }
+}
+
+#[test]
 fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
     let mut rows = Flat::new(clustered(10_000, 32, 1), 32, Distance::Euclid);
     let queries = Flat::new(clustered(40, 32, 2), 32, Distance::Euclid);
