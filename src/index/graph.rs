@@ -4,7 +4,8 @@
 //! nearer and nearer nodes ([`walk`]). What makes it fast is that it compares codes of two to eight
 //! bits a component instead of vectors ([`code`]): a walk is bound by the cache lines that it fetches
 //! from memory, and a code of two bits takes two lines at 384 dimensions where the vector takes 24.
-//! The rows that it finds are then compared exactly, with their vectors from the store ([`search`]).
+//! The rows that it finds are then compared exactly, with their vectors from the store
+//! ([`mod@search`]).
 //!
 //! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of seven bits, and gives
 //! the same graph for any number of threads. At its peak it needs about `2.5 * padded dimensions + 400`
@@ -12,10 +13,10 @@
 //! the code and the length of the list by the recall that rows find which are held out of the graph
 //! until then ([`measure`]); both stand in the manifest.
 //!
-//! Memory of a search: a bit a row and some KiB, kept for a few searches at once ([`search`]). Of the
-//! file a search touches links and codes: 256 bytes a row at 384 dimensions and two bits.
+//! Memory of a search: a bit a row and some KiB, kept for a few searches at once. Of the file a search
+//! touches links and codes: 256 bytes a row at 384 dimensions and two bits.
 //!
-//! The file ([`file`]) is mapped, and checked block by block before anything of it is used: damage is
+//! The file ([`mod@file`]) is mapped, and checked block by block before anything of it is used: damage is
 //! an error, never a wrong answer. All four distances use the graph of squared lengths: for the
 //! cosine and the dot product exactly so ([`points`]), for Manhattan's as the nearest thing to it,
 //! with lists as long as the measured recall asks for.
