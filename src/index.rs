@@ -9,9 +9,10 @@
 //! written since the build, small sets that a filter leaves, everything when the question is for
 //! exactness. A segment that fails or panics is reported in the answer, and its rows are scanned.
 //!
-//! Kinds of index: [`Kind::Flat`] (no segment at all: exact, no memory, right for small shards) and
-//! [`Kind::Arroy`] (random projection trees). Another kind is another implementation of [`Segment`]
-//! and another [`Recipe`]; nothing in [`search`] or in the folder format knows the trees.
+//! Kinds of index: [`Kind::Flat`] (no segment at all: exact, no memory, right for small shards),
+//! [`Kind::Graph`] (walked by small codes, the fastest) and [`Kind::Arroy`] (random projection trees).
+//! Another kind is another implementation of [`Segment`] and another [`Recipe`]; nothing in [`search`]
+//! or in the folder format knows the kinds' own files.
 //!
 //! [`build()`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
 //! it again after any crash; [`due`] says when to build.
@@ -29,6 +30,7 @@ mod build;
 pub mod due;
 mod error;
 mod folder;
+mod graph;
 mod manifest;
 mod mapped;
 mod scan;
@@ -39,6 +41,7 @@ pub use arroy::Parameters as ArroyParameters;
 pub use build::{Job, Progress, Step, build};
 pub use error::Error;
 pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
+pub use graph::Parameters as GraphParameters;
 pub use manifest::{Identity, Kind, Manifest, Recipe};
 
 /// Asked now and then by long work: whether to give up. Cheap, and answered from any thread.
@@ -135,6 +138,20 @@ pub trait Segment: Send + Sync + std::fmt::Debug {
         query: &[f32],
         ask: &Ask<'_>,
     ) -> Result<(Vec<Hit>, u64), Error>;
+
+    /// The same for several queries, whose walks may be interleaved on this thread.
+    ///
+    /// # Errors
+    /// The first error that one of them meets.
+    fn search_many(
+        &self,
+        rows: &dyn Rows,
+        queries: &[&[f32]],
+        ask: &Ask<'_>,
+    ) -> Result<Vec<(Vec<Hit>, u64)>, Error> {
+        let one = |query: &&[f32]| self.search(rows, query, ask);
+        queries.iter().map(one).collect()
+    }
 
     /// Bytes of its files.
     fn bytes(&self) -> u64;

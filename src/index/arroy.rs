@@ -141,7 +141,7 @@ impl Arroy {
     /// Maps the trees.
     pub(super) fn open(
         path: &Path,
-        manifest: &Manifest,
+        (manifest, layout): (&Manifest, &Layout),
         covered: RoaringBitmap,
         bytes: u64,
     ) -> Result<Self, Error> {
@@ -149,7 +149,7 @@ impl Arroy {
             lift,
             trees,
             effort,
-        } = &manifest.layout;
+        } = layout;
         if lift.dimensions() != manifest.dimensions {
             return Err(Error::corrupt("the dimensions of its trees"));
         }

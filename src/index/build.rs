@@ -11,8 +11,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::manifest::FORMAT;
-use super::{Error, Identity, Manifest, Open, Recipe, Stop, arroy, folder};
+use super::manifest::{FORMAT, Layout};
+use super::{Error, Identity, Manifest, Open, Recipe, Stop, arroy, folder, graph};
 use crate::clock::Clock;
 use crate::rows::Rows;
 
@@ -129,9 +129,27 @@ pub fn build(dir: &Path, job: &Job<'_>) -> Result<Open, Error> {
 /// Writes all files but the manifest.
 fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
     let started = job.clock.now();
-    let Recipe::Arroy(parameters) = job.recipe;
-    let grown = arroy::grow(building, job, parameters)?;
-    let seal = folder::write_covered(building, &grown.covered)?;
+    let (covered, recall, layout, file) = match job.recipe {
+        Recipe::Arroy(parameters) => {
+            let grown = arroy::grow(building, job, parameters)?;
+            (
+                grown.covered,
+                grown.recall,
+                Layout::Arroy(grown.layout),
+                grown.seal,
+            )
+        },
+        Recipe::Graph(parameters) => {
+            let grown = graph::grow(building, job, parameters)?;
+            (
+                grown.covered,
+                grown.recall,
+                Layout::Graph(grown.layout),
+                grown.seal,
+            )
+        },
+    };
+    let seal = folder::write_covered(building, &covered)?;
     let build_ms = job.clock.now().since(started).as_millis();
     Ok(Manifest {
         format: FORMAT,
@@ -139,11 +157,11 @@ fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
         store: job.store,
         dimensions: job.rows.dimensions(),
         distance: job.rows.distance(),
-        rows: grown.covered.len(),
+        rows: covered.len(),
         recipe: job.recipe.clone(),
         build_ms: u64::try_from(build_ms).unwrap_or(u64::MAX),
-        recall: grown.recall,
-        layout: grown.layout,
-        files: vec![seal, grown.seal],
+        recall,
+        layout,
+        files: vec![seal, file],
     })
 }

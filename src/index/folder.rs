@@ -25,8 +25,8 @@ use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub(super) use super::manifest::FileSeal;
-use super::manifest::spelled;
-use super::{Error, Identity, Manifest, Segment, Stop, arroy};
+use super::manifest::{Layout, spelled};
+use super::{Error, Identity, Manifest, Segment, Stop, arroy, graph};
 
 const MANIFEST: &str = "manifest.json";
 pub(super) const COVERED: &str = "covered";
@@ -187,7 +187,7 @@ pub(super) fn open(path: &Path, identity: &Identity) -> Result<Open, Error> {
     let manifest = Manifest::decode(&fs_err::read(path.join(MANIFEST))?)?;
     manifest.belongs(identity)?;
     let names = manifest.files.iter().map(|seal| seal.name.as_str());
-    if !names.eq(arroy::FILES) {
+    if !names.eq(manifest.layout.files()) {
         return Err(Error::corrupt("the list of its files"));
     }
     let mut covered = None;
@@ -209,9 +209,18 @@ pub(super) fn open(path: &Path, identity: &Identity) -> Result<Open, Error> {
     }
     let covered = covered.filter(|covered| covered.len() == manifest.rows);
     let covered = covered.ok_or_else(|| Error::corrupt("the number of its rows"))?;
-    let segment = arroy::Arroy::open(path, &manifest, covered, bytes)?;
+    let segment: Arc<dyn Segment> = match &manifest.layout {
+        Layout::Arroy(layout) => {
+            let described = (&manifest, layout);
+            Arc::new(arroy::Arroy::open(path, described, covered, bytes)?)
+        },
+        Layout::Graph(layout) => {
+            let described = (&manifest, layout);
+            Arc::new(graph::Graph::open(path, described, covered, bytes)?)
+        },
+    };
     Ok(Open {
-        segment: Arc::new(segment),
+        segment,
         manifest: Arc::new(manifest),
         path: path.to_owned(),
     })

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Error, arroy};
+use super::{Error, arroy, graph};
 use crate::vector::Distance;
 
 /// The format that this program writes, and the only one that it reads. An index of another format
@@ -26,6 +26,8 @@ pub enum Kind {
     Flat,
     /// Random projection trees.
     Arroy,
+    /// A graph of the rows, walked by small codes.
+    Graph,
 }
 
 /// Bytes of vectors below which a scan answers in the time that trees would take, without their
@@ -48,6 +50,7 @@ impl Kind {
         match self {
             Self::Flat => None,
             Self::Arroy => Some(Recipe::Arroy(arroy::Parameters::default())),
+            Self::Graph => Some(Recipe::Graph(graph::Parameters::default())),
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
         match self {
             Self::Flat => "flat",
             Self::Arroy => "arroy",
+            Self::Graph => "graph",
         }
     }
 }
@@ -72,6 +76,8 @@ pub(super) fn vector_bytes(points: u64, dimensions: usize) -> u64 {
 pub enum Recipe {
     /// Random projection trees.
     Arroy(arroy::Parameters),
+    /// A graph of the rows.
+    Graph(graph::Parameters),
 }
 
 impl Recipe {
@@ -79,6 +85,7 @@ impl Recipe {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Arroy(_) => Kind::Arroy,
+            Self::Graph(_) => Kind::Graph,
         }
     }
 }
@@ -115,10 +122,31 @@ pub struct Manifest {
     pub build_ms: u64,
     /// The share of the ten nearest that it found, measured at the end of the build.
     pub recall: f32,
-    /// What the trees' files hold, and where.
-    pub(super) layout: arroy::Layout,
+    /// What the files of its kind hold, and where.
+    pub(super) layout: Layout,
     /// The other files of the folder.
     pub(super) files: Vec<FileSeal>,
+}
+
+/// What the files of a kind hold. The kinds have no field in common, so it needs no word of its own:
+/// the manifests of trees are as they were before there were graphs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Layout {
+    /// Random projection trees.
+    Arroy(arroy::Layout),
+    /// A graph.
+    Graph(graph::Layout),
+}
+
+impl Layout {
+    /// The files of a segment, in the order of its manifest.
+    pub(super) fn files(&self) -> [&'static str; 2] {
+        match self {
+            Self::Arroy(_) => arroy::FILES,
+            Self::Graph(_) => graph::FILES,
+        }
+    }
 }
 
 /// What a file must be.

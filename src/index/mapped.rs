@@ -64,6 +64,17 @@ impl Mapped {
         self.length
     }
 
+    /// `count` bytes from byte `at`.
+    pub(super) fn bytes(&self, at: u64, count: usize) -> Option<&[u8]> {
+        if count == 0 {
+            return Some(&[]);
+        }
+        let start = self.range::<u8>(at, count)?;
+        // SAFETY: `range` checked the bounds; every bit pattern is a byte; the memory lives as long
+        // as `self`.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), count) })
+    }
+
     /// `count` floats from byte `at`.
     pub(super) fn floats(&self, at: u64, count: usize) -> Option<&[f32]> {
         let start = self.range::<f32>(at, count)?;

@@ -1,6 +1,7 @@
 //! Indexes over vectors in memory: what is built finds the nearest, survives what a crash leaves, and
 //! never answers what is not there.
 
+mod graph;
 mod memory;
 
 use std::collections::BTreeSet;
@@ -227,6 +228,21 @@ fn damage_is_found_and_moved_aside() {
     assert!(spoilt(&large, cut).open.is_none(), "{large} is shorter");
     let found = spoilt(&large, flip);
     assert!(found.open.is_some(), "found by reading it whole only");
+}
+
+#[test]
+fn the_manifests_of_trees_are_as_they_were_before_there_were_graphs() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = try_build(folder.path(), &rows(6_000), 1, &never).unwrap();
+    let manifest = folder.path().join(open.name()).join("manifest.json");
+    let text = fs_err::read_to_string(manifest).unwrap();
+    for part in [
+        "\"format\":1,",
+        "\"recipe\":{\"arroy\":{",
+        "\"layout\":{\"lift\":{",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 #[test]

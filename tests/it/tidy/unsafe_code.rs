@@ -3,7 +3,9 @@
 use super::source::{Placed, tokens};
 use super::{files, none};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
+    "src/index/graph/kernels.rs",
+    "src/index/graph/kernels/x86.rs",
     "src/index/mapped.rs",
     "src/index/simd.rs",
     "src/store/environment.rs",

@@ -1,0 +1,389 @@
+//! How a row is written in two, four or eight bits a component, and what is read from that.
+//!
+//! What is coded is the residual: the row less the mean of all rows, rotated. Each component becomes
+//! the nearest of the `2^bits` values `code - half` times a step; of a few steps the one is taken
+//! whose code points most nearly where the residual does. Besides the code a record keeps two
+//! numbers: a factor, so that `<q, residual> ~ factor * <q, code - half>`, and the residual's squared
+//! length. That is the estimator of RaBitQ (Gao and Long, SIGMOD 2024) in its form for several bits
+//! (Gao and others, SIGMOD 2025), with a coarser search for the step: right on average for any data,
+//! with an error that shrinks with the root of the dimensions.
+//!
+//! The estimate of a query `q` is a key, not a distance: what is the same for all rows is left out.
+//! By squared length: `|r|^2 - 2 <q - mean, r>`; for the dot product: `-2 <q, r>`. Manhattan's
+//! distance has no such form: rows that are near by squared length are near by it too, on the whole,
+//! and the exact scores decide among more of them.
+
+use super::kernels::Kernel;
+use super::numbers::{byte, float, narrow, ordered, share, signed_byte, wide};
+use super::rotate::{Rotation, padded};
+use crate::vector::Distance;
+
+/// Bits of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    /// Two.
+    Two,
+    /// Four.
+    Four,
+    /// Eight.
+    Eight,
+}
+
+impl Width {
+    /// All, the narrowest first.
+    pub(super) const ALL: [Self; 3] = [Self::Two, Self::Four, Self::Eight];
+
+    /// The number of bits.
+    pub(super) const fn bits(self) -> u8 {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
+    /// The width of that many bits.
+    pub(super) fn of(bits: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|width| width.bits() == bits)
+    }
+
+    /// The steps that are tried, in standard deviations of the residual's components.
+    const fn steps(self) -> &'static [f32] {
+        match self {
+            Self::Two => &[0.8, 0.9, 1.0, 1.1, 1.2],
+            Self::Four => &[0.26, 0.3, 0.34, 0.38],
+            Self::Eight => &[0.022, 0.027, 0.032],
+        }
+    }
+
+    /// The half of the largest code: what stands for zero.
+    fn half(self) -> f32 {
+        f32::from(u8::MAX >> (8 - self.bits())) / 2.0
+    }
+
+    /// How many rows are compared exactly, of a list of this length, for `k` neighbours. The
+    /// narrower the code the more: with too few the list's length is wasted (measured).
+    pub(super) fn exact(self, list: usize, k: usize) -> usize {
+        let (least, part) = match self {
+            Self::Two => (k.saturating_mul(3), list.saturating_mul(2) / 5),
+            Self::Four => (k.saturating_mul(2), list.saturating_mul(3) / 20),
+            Self::Eight => (k.saturating_add(k / 2), list / 10),
+        };
+        least.max(part).min(list)
+    }
+}
+
+/// How the records of one width and number of dimensions are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Bits of a component.
+    pub(super) width: Width,
+    /// Bytes of the code itself; the factor and the squared length follow.
+    pub(super) code_bytes: usize,
+    /// Bytes from one record to the next.
+    pub(super) stride: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+impl Shape {
+    /// The layout.
+    pub(super) fn new(width: Width, dimensions: usize) -> Self {
+        let code_bytes = padded(dimensions) * usize::from(width.bits()) / 8;
+        let bytes = code_bytes + 8;
+        let aligned = bytes.next_multiple_of(LINE);
+        // Aligned, a record touches the fewest lines. Packed, it touches this many on average, in
+        // sixteenths; where that is about the same, less memory wins.
+        let packed_lines = 16 + (bytes - 8) * 16 / LINE;
+        let pays = aligned / LINE * 16 + 4 < packed_lines;
+        Self {
+            width,
+            code_bytes,
+            stride: if pays { aligned } else { bytes },
+        }
+    }
+
+    /// Cache lines that reading a record touches, about.
+    pub(super) fn lines(self) -> f64 {
+        share(wide(self.code_bytes + 8 + LINE / 2)) / share(wide(LINE))
+    }
+}
+
+/// What turns rows and queries of one index into codes.
+#[derive(Debug, Clone)]
+pub(super) struct Coder {
+    pub(super) rotation: Rotation,
+    /// The mean of all rows.
+    pub(super) mean: Vec<f32>,
+    pub(super) distance: Distance,
+}
+
+/// Memory that coding reuses.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Turned {
+    centred: Vec<f32>,
+    between: Vec<f32>,
+    /// What came out of the last rotation.
+    pub(super) components: Vec<f32>,
+}
+
+impl Coder {
+    /// Rotates a row's residual into `turned`.
+    #[inline(always)]
+    pub(super) fn residual(&self, vector: &[f32], turned: &mut Turned) {
+        turned.centred.clear();
+        turned.centred.extend_from_slice(vector);
+        let mut means = self.mean.iter();
+        for component in &mut turned.centred {
+            if let Some(mean) = means.next() {
+                *component -= mean;
+            }
+        }
+        self.rotation
+            .turn(&turned.centred, &mut turned.between, &mut turned.components);
+    }
+
+    /// Writes a row's record.
+    pub(super) fn encode(
+        &self,
+        vector: &[f32],
+        shape: Shape,
+        turned: &mut Turned,
+        record: &mut [u8],
+    ) {
+        self.residual(vector, turned);
+        let (factor, squared) = quantize(&turned.components, shape, record);
+        let squared = if self.distance == Distance::Dot {
+            0.0
+        } else {
+            squared
+        };
+        let numbers = record.get_mut(shape.code_bytes..).unwrap_or_default();
+        let (numbers, _) = numbers.as_chunks_mut::<4>();
+        for (place, number) in numbers.iter_mut().zip([factor, squared]) {
+            *place = number.to_le_bytes();
+        }
+    }
+
+    /// Makes a query ready to be compared with codes of this width.
+    #[inline(always)]
+    pub(super) fn query(
+        &self,
+        vector: &[f32],
+        width: Width,
+        turned: &mut Turned,
+        query: &mut Query,
+    ) {
+        if self.distance == Distance::Dot {
+            self.rotation
+                .turn(vector, &mut turned.between, &mut turned.components);
+        } else {
+            self.residual(vector, turned);
+        }
+        let mut largest = 1e-30f32;
+        for component in &turned.components {
+            largest = largest.max(component.abs());
+        }
+        let scale = 127.0 / largest;
+        query.code.resize(turned.components.len(), 0);
+        let (mut components, mut sum) = (turned.components.iter(), 0i32);
+        for place in &mut query.code {
+            if let Some(component) = components.next() {
+                *place = signed_byte(component * scale);
+                sum = sum.wrapping_add(i32::from(*place));
+            }
+        }
+        query.slope = -2.0 / scale;
+        query.offset = -query.slope * width.half() * float(sum);
+    }
+}
+
+/// A query, ready.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Query {
+    code: Vec<i8>,
+    slope: f32,
+    offset: f32,
+}
+
+impl Query {
+    /// How far a record's row is, as a key that is smaller the nearer it is. `None` when the record
+    /// is too short.
+    #[inline(always)]
+    pub(super) fn key<K: Kernel, const BITS: u8>(
+        &self,
+        record: &[u8],
+        code_bytes: usize,
+    ) -> Option<i32> {
+        let (code, numbers) = record.split_at_checked(code_bytes)?;
+        let (factor, numbers) = numbers.split_first_chunk::<4>()?;
+        let squared = numbers.first_chunk::<4>()?;
+        let sum = float(K::code::<BITS>(code, &self.code));
+        let product = f32::from_le_bytes(*factor) * (self.slope * sum + self.offset);
+        Some(ordered(f32::from_le_bytes(*squared) + product))
+    }
+}
+
+/// Writes the code of a rotated residual. Answers its factor and its squared length.
+fn quantize(residual: &[f32], shape: Shape, record: &mut [u8]) -> (f32, f32) {
+    let half = shape.width.half();
+    let squared: f64 = residual
+        .iter()
+        .map(|of| f64::from(*of) * f64::from(*of))
+        .sum();
+    let deviation = narrow((squared / share(wide(residual.len().max(1)))).sqrt()).max(1e-30);
+    let value = |component: f32, step: f32| {
+        (component / step + half)
+            .round_ties_even()
+            .clamp(0.0, 2.0 * half)
+    };
+    let (mut best, mut chosen) = (f32::NEG_INFINITY, deviation);
+    for step in shape.width.steps() {
+        let step = step * deviation;
+        let (mut along, mut length) = (0f32, 1e-30f32);
+        for component in residual {
+            let code = value(*component, step) - half;
+            along += component * code;
+            length += code * code;
+        }
+        let nearness = along / length.sqrt();
+        if nearness > best {
+            (best, chosen) = (nearness, step);
+        }
+    }
+    let mut along = 0f64;
+    let groups = usize::from(8 / shape.width.bits());
+    let code = record.get_mut(..shape.code_bytes).unwrap_or_default();
+    code.fill(0);
+    let (blocks, _) = code.as_chunks_mut::<{ super::kernels::BLOCK }>();
+    let components = residual.chunks_exact(groups * super::kernels::BLOCK);
+    for (block, components) in blocks.iter_mut().zip(components) {
+        let mut shift = 0;
+        for group in components.chunks_exact(super::kernels::BLOCK) {
+            for (place, component) in block.iter_mut().zip(group) {
+                let code = value(*component, chosen);
+                along += f64::from(component * (code - half));
+                *place |= byte(code) << shift;
+            }
+            shift += shape.width.bits();
+        }
+    }
+    // A row that is the mean has no direction: its products are all zero.
+    let factor = if along > 1e-30 { squared / along } else { 0.0 };
+    (narrow(factor), narrow(squared))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernels::{Level, Run, run};
+    use super::super::numbers::unordered;
+    use super::super::rotate::next_random;
+    use super::*;
+
+    struct Keyed<'a>(&'a Query, &'a [u8], Shape);
+
+    impl Run for Keyed<'_> {
+        type Out = Option<i32>;
+        #[inline(always)]
+        fn run<K: Kernel>(self) -> Option<i32> {
+            let Self(query, record, shape) = self;
+            match shape.width {
+                Width::Two => query.key::<K, 2>(record, shape.code_bytes),
+                Width::Four => query.key::<K, 4>(record, shape.code_bytes),
+                Width::Eight => query.key::<K, 8>(record, shape.code_bytes),
+            }
+        }
+    }
+
+    fn random(state: &mut u64, dimensions: usize) -> Vec<f32> {
+        let number = |state: &mut u64| narrow(share(next_random(state) >> 40) / 16_777_216.0) - 0.4;
+        (0..dimensions).map(|_| number(state)).collect()
+    }
+
+    #[test]
+    fn keys_are_near_the_truth_and_the_wider_the_nearer() {
+        for dimensions in [4, 5, 31, 384, 1000, 4096] {
+            for distance in [Distance::Euclid, Distance::Dot] {
+                let mut state = 3;
+                let coder = Coder {
+                    rotation: Rotation::new(dimensions, 9),
+                    mean: vec![0.1; dimensions],
+                    distance,
+                };
+                let mut errors = Vec::new();
+                for width in Width::ALL {
+                    let shape = Shape::new(width, dimensions);
+                    let mut worst = 0.0f64;
+                    for _ in 0..50 {
+                        let (row, asked) = (
+                            random(&mut state, dimensions),
+                            random(&mut state, dimensions),
+                        );
+                        let (mut turned, mut query) = (Turned::default(), Query::default());
+                        let mut record = vec![0xAA; shape.stride];
+                        coder.encode(&row, shape, &mut turned, &mut record);
+                        coder.query(&asked, width, &mut turned, &mut query);
+                        let mut keys = Level::available()
+                            .into_iter()
+                            .map(|level| run(level, Keyed(&query, &record, shape)).unwrap())
+                            .collect::<Vec<_>>();
+                        keys.dedup();
+                        // Fused products may round differently in the last place.
+                        assert!(
+                            keys.iter().all(|key| key.abs_diff(keys[0]) <= 64),
+                            "{keys:?}"
+                        );
+                        let key = f64::from(unordered(keys[0]));
+                        let (mut truth, mut size) = (0.0f64, 1e-9f64);
+                        for (of_row, of_query) in row.iter().zip(&asked) {
+                            let (r, q) = (f64::from(of_row - 0.1), f64::from(*of_query));
+                            let from = if distance == Distance::Dot { 0.0 } else { 0.1 };
+                            truth -= 2.0 * r * (q - from);
+                            truth += if distance == Distance::Dot {
+                                0.0
+                            } else {
+                                r * r
+                            };
+                            size += r * r + (q - from) * (q - from);
+                        }
+                        worst = worst.max((key - truth).abs() / size);
+                    }
+                    errors.push(worst);
+                }
+                let padded = share(wide(padded(dimensions)));
+                for (error, bound) in errors.iter().zip([2.5, 0.6, 0.2]) {
+                    assert!(
+                        *error < bound / padded.sqrt(),
+                        "{dimensions} {distance:?} {errors:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_the_mean_and_a_record_that_is_too_short() {
+        let coder = Coder {
+            rotation: Rotation::new(8, 9),
+            mean: vec![0.5; 8],
+            distance: Distance::Euclid,
+        };
+        let (mut turned, mut query) = (Turned::default(), Query::default());
+        let shape = Shape::new(Width::Two, 8);
+        let mut record = vec![0; shape.stride];
+        coder.encode(&[0.5; 8], shape, &mut turned, &mut record);
+        coder.query(&[0.5; 8], shape.width, &mut turned, &mut query);
+        assert_eq!(run(Level::best(), Keyed(&query, &record, shape)), Some(0));
+        let short = Keyed(&query, &record[..shape.code_bytes + 7], shape);
+        assert_eq!(run(Level::best(), short), None);
+    }
+
+    #[test]
+    fn records_take_few_lines_or_little_memory() {
+        let stride = |width, dimensions| Shape::new(width, dimensions).stride;
+        assert_eq!(stride(Width::Two, 384), 128);
+        assert_eq!(stride(Width::Four, 384), 200);
+        assert_eq!(stride(Width::Two, 4), 64);
+    }
+}

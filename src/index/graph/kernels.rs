@@ -1,0 +1,283 @@
+//! The integer kernels of the walk, and how a whole walk is compiled for what the processor has.
+//!
+//! A walk spends its time in four small loops: products with packed codes, products of two build
+//! codes, ranking in the pool, the rotation's butterflies. Called one by one through function
+//! pointers they would cost more in calls than in work. So the walk is written once, generic over
+//! [`Kernel`], and [`run`] compiles all of it, with what it inlines, for each [`Level`].
+//!
+//! Every kernel sums integers, so all of them give exactly the portable result: a code has at most
+//! 4,096 components of at most `255 * 127`, which no partial sum carries out of 32 bits.
+//!
+//! Two slices are gone through together by hand and not by `zip`: that adapter is compiled once, for
+//! the baseline, and called from here.
+//!
+//! Levels: `vnni` (AVX-512 VL and VNNI, on 256-bit registers: a code of two bits has 96 bytes at 384
+//! dimensions, which 512-bit registers do not divide, and Zen 4 works on halves anyway), `avx2`,
+//! `scalar`. A processor with AVX-512 and without VNNI gains nothing over AVX2 here.
+//!
+//! How codes are packed: [`BLOCK`] bytes hold `8 / BITS` groups of as many components; byte `t` of a
+//! block holds component `t` of each group, the first group in its lowest bits. So a register of
+//! bytes, masked, is one group in order.
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, behind a check that they exist"
+)]
+
+use std::sync::OnceLock;
+
+/// Bytes that are packed together.
+pub(super) const BLOCK: usize = 32;
+
+/// What the build's codes have added, so that they are positive: they lie in 1..=127.
+pub(super) const MIDDLE: u8 = 64;
+
+/// What the processor can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Level(Have);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Have {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl Level {
+    /// The portable level, which every processor has.
+    pub(super) const SCALAR: Self = Self(Have::Scalar);
+
+    /// The fastest level that this processor has.
+    pub(super) fn best() -> Self {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::SCALAR))
+    }
+
+    /// Every level that this processor has, the fastest last.
+    pub(super) fn available() -> Vec<Self> {
+        let mut levels = vec![Self::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt");
+            if avx2 {
+                levels.push(Self(Have::Avx2));
+            }
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            if avx2 && wide {
+                levels.push(Self(Have::Vnni));
+            }
+        }
+        levels
+    }
+
+    /// The level's word.
+    #[cfg(test)]
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            Have::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Have::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Have::Vnni => "vnni",
+        }
+    }
+}
+
+/// One implementation of the kernels. Where two slices do not fit together, the longer one's rest
+/// is ignored.
+pub(super) trait Kernel: Copy {
+    /// The sum of products of a packed code's components with a query's.
+    fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32;
+
+    /// The sum of products of one build code's bytes with another's less [`MIDDLE`].
+    fn pair(left: &[u8], right: &[u8]) -> i32;
+}
+
+/// Work that is compiled for each level. Its `run` is to be `#[inline(always)]`, and so is what it
+/// calls and should profit.
+pub(super) trait Run {
+    /// What comes out.
+    type Out;
+    /// Does it.
+    fn run<K: Kernel>(self) -> Self::Out;
+}
+
+/// Does the work at a level.
+pub(super) fn run<R: Run>(level: Level, work: R) -> R::Out {
+    match level.0 {
+        Have::Scalar => work.run::<Scalar>(),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` is the only maker of this value and asked the processor.
+        Have::Avx2 => unsafe { run_avx2(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` is the only maker of this value and asked the processor.
+        Have::Vnni => unsafe { run_vnni(work) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
+fn run_avx2<R: Run>(work: R) -> R::Out {
+    work.run::<Avx2>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(
+    enable = "avx2,fma,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+)]
+fn run_vnni<R: Run>(work: R) -> R::Out {
+    work.run::<Vnni>()
+}
+
+/// Asks for the cache lines of these bytes, and goes on.
+#[inline(always)]
+pub(super) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults; SSE is in every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _nothing = bytes;
+}
+
+/// Asks for the cache lines of these numbers.
+#[inline(always)]
+pub(super) fn prefetch_numbers<T: Copy>(numbers: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in numbers.chunks((64 / size_of::<T>().max(1)).max(1)) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults; SSE is in every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _nothing = numbers;
+}
+
+/// The portable kernels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalar;
+
+impl Kernel for Scalar {
+    #[inline(always)]
+    fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32 {
+        let groups = usize::from(8 / BITS);
+        let mask = u8::MAX >> (8 - BITS);
+        let mut sum = 0i32;
+        let (blocks, _) = code.as_chunks::<BLOCK>();
+        let (query, _) = query.as_chunks::<BLOCK>();
+        for (block, query) in blocks.iter().zip(query.chunks_exact(groups)) {
+            let mut shift = 0;
+            for group in query {
+                for (byte, component) in block.iter().zip(group) {
+                    let value = i32::from((byte >> shift) & mask);
+                    sum = sum.wrapping_add(value.wrapping_mul(i32::from(*component)));
+                }
+                shift += BITS;
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn pair(left: &[u8], right: &[u8]) -> i32 {
+        let mut sum = 0i32;
+        let mut others = right.iter();
+        for left in left {
+            let Some(right) = others.next() else {
+                break;
+            };
+            let right = i32::from(*right).wrapping_sub(i32::from(MIDDLE));
+            sum = sum.wrapping_add(i32::from(*left).wrapping_mul(right));
+        }
+        sum
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Vnni};
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Code<'a, const BITS: u8>(&'a [u8], &'a [i8]);
+
+    impl<const BITS: u8> Run for Code<'_, BITS> {
+        type Out = i32;
+        #[inline(always)]
+        fn run<K: Kernel>(self) -> i32 {
+            K::code::<BITS>(self.0, self.1)
+        }
+    }
+
+    struct Pair<'a>(&'a [u8], &'a [u8]);
+
+    impl Run for Pair<'_> {
+        type Out = i32;
+        #[inline(always)]
+        fn run<K: Kernel>(self) -> i32 {
+            K::pair(self.0, self.1)
+        }
+    }
+
+    fn every_level_agrees<const BITS: u8>(code: &[u8], query: &[i8]) {
+        let expected = run(Level::SCALAR, Code::<BITS>(code, query));
+        for level in Level::available() {
+            let got = run(level, Code::<BITS>(code, query));
+            assert_eq!(got, expected, "{} {BITS}", level.name());
+        }
+    }
+
+    #[test]
+    fn the_largest_codes_overflow_nowhere() {
+        for query in [-128, 127] {
+            let query = vec![query; 4096];
+            every_level_agrees::<2>(&[255; 1024], &query);
+            every_level_agrees::<4>(&[255; 2048], &query);
+            every_level_agrees::<8>(&[255; 4096], &query);
+        }
+        for (left, right) in [(127, 1), (127, 127), (1, 1)] {
+            let (left, right) = (vec![left; 4096], vec![right; 4096]);
+            let expected = run(Level::SCALAR, Pair(&left, &right));
+            for level in Level::available() {
+                assert_eq!(run(level, Pair(&left, &right)), expected);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_levels_give_the_portable_result(
+            blocks in 0usize..12,
+            bytes in proptest::collection::vec(any::<u8>(), 128 * 12),
+            query in proptest::collection::vec(any::<i8>(), 128 * 12),
+        ) {
+            let (bytes, query) = (&bytes[..128 * blocks], &query[..128 * blocks]);
+            every_level_agrees::<2>(&bytes[..32 * blocks], query);
+            every_level_agrees::<4>(&bytes[..64 * blocks], query);
+            every_level_agrees::<8>(bytes, query);
+            let left: Vec<u8> = bytes.iter().map(|byte| byte % 127 + 1).collect();
+            let right: Vec<u8> = query.iter().map(|byte| byte.cast_unsigned() % 127 + 1).collect();
+            let expected = run(Level::SCALAR, Pair(&left, &right));
+            for level in Level::available() {
+                prop_assert_eq!(run(level, Pair(&left, &right)), expected);
+            }
+        }
+    }
+}

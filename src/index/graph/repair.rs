@@ -1,0 +1,263 @@
+//! That every node can be reached from the entry: seen to, then checked.
+//!
+//! Pruning can cut a node off, clusters that lie far apart can lose each other, and a point that
+//! equals another takes no part in the build at all. So the finished graph is walked from the entry.
+//! Each node that this does not reach is linked from one of the reached nodes nearest to it, in a
+//! free slot or instead of a link over which nothing was reached first; then the walk goes on from
+//! there. The links over which nodes were reached first are a tree, so none of them is ever taken
+//! away again, and a tree of `n` nodes has `n - 1` links: somewhere there is always a slot.
+//!
+//! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
+//! one finds all, and none has more than a few links for the others.
+
+use super::super::{Error, Job};
+use super::kernels::{Kernel, Level, Run, run};
+use super::link::{Around, Links, pruned};
+use super::numbers::{at, wide};
+use super::points::Points;
+use super::walk::{DEGREE, Damaged, NONE, Walk};
+
+/// Equal points that one of them leads to.
+const FAN: usize = 4;
+
+/// The list of a search for nodes near one that is cut off.
+const LIST: usize = 64;
+
+/// Work between two looks at whether to stop.
+const STOP_EVERY: usize = 4_096;
+
+/// The finished graph: [`DEGREE`] links a node, filled up with [`NONE`].
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) links: Vec<[u32; DEGREE]>,
+    pub(super) entry: u32,
+}
+
+/// Takes over the links, hangs equal points in, and sees to it that all nodes are reached, but those
+/// that are held out, which no link leads to.
+pub(super) fn finish(
+    job: &Job<'_>,
+    points: &Points,
+    firsts: &[u32],
+    (links, entry): (&Links, u32),
+    held: &[u32],
+) -> Result<Finished, Error> {
+    let table = pruned(points, links);
+    let mut graph = Graph {
+        tree: vec![0; table.len()],
+        reached: vec![false; table.len()],
+        links: table,
+        queue: Vec::new(),
+    };
+    graph.hang_equals(firsts);
+    graph.reach(None, entry);
+    graph.spread(job)?;
+    graph.mend(job, points, (links, entry), held)?;
+    let finished = Finished {
+        links: graph.links,
+        entry,
+    };
+    check(&finished, held)?;
+    Ok(finished)
+}
+
+struct Graph {
+    links: Vec<[u32; DEGREE]>,
+    /// For each node, a bit for each slot whose link is part of the tree.
+    tree: Vec<u32>,
+    reached: Vec<bool>,
+    /// Reached, and its links not looked at yet.
+    queue: Vec<u32>,
+}
+
+impl Graph {
+    /// Gives equal points the links of the first of them, and hangs them below it.
+    fn hang_equals(&mut self, firsts: &[u32]) {
+        let equals = (0u32..).zip(firsts).filter(|(_, first)| **first != NONE);
+        let mut equals: Vec<(u32, u32)> = equals.map(|(point, first)| (*first, point)).collect();
+        equals.sort_unstable();
+        for group in equals.chunk_by(|left, right| left.0 == right.0) {
+            let Some((first, _)) = group.first() else {
+                continue;
+            };
+            let first_links = self
+                .links
+                .get(at(*first))
+                .copied()
+                .unwrap_or([NONE; DEGREE]);
+            let members: Vec<u32> = std::iter::once(*first)
+                .chain(group.iter().map(|(_, point)| *point))
+                .collect();
+            let mut below = members.iter().skip(1);
+            for member in &members {
+                let children = below.by_ref().take(FAN);
+                let own = first_links.iter().filter(|link| **link != NONE).copied();
+                // The nearest links stay: lists are nearest first as far as the rule kept them.
+                let both: Vec<u32> = children.copied().chain(own).collect();
+                if let Some(place) = self.links.get_mut(at(*member)) {
+                    *place = [NONE; DEGREE];
+                    for (place, link) in place.iter_mut().zip(both) {
+                        *place = link;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks a node as reached, over a slot of another.
+    fn reach(&mut self, over: Option<(u32, usize)>, node: u32) {
+        if let Some(reached) = self.reached.get_mut(at(node)).filter(|reached| !**reached) {
+            *reached = true;
+            self.queue.push(node);
+            if let Some((parent, slot)) = over
+                && let Some(tree) = self.tree.get_mut(at(parent))
+            {
+                *tree |= 1 << slot;
+            }
+        }
+    }
+
+    /// Reaches all that can be.
+    fn spread(&mut self, job: &Job<'_>) -> Result<(), Error> {
+        let mut done = 0usize;
+        while let Some(node) = self.queue.pop() {
+            done = done.wrapping_add(1);
+            if done.is_multiple_of(STOP_EVERY) {
+                job.go_on()?;
+            }
+            let links = self.links.get(at(node)).copied().unwrap_or([NONE; DEGREE]);
+            for (slot, link) in links.into_iter().enumerate() {
+                if link != NONE {
+                    self.reach(Some((node, slot)), link);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A slot of a reached node that may lead elsewhere: a free one, or the last that is not part of
+    /// the tree.
+    fn slot(&self, node: u32) -> Option<usize> {
+        if !self.reached.get(at(node)).copied().unwrap_or(false) {
+            return None;
+        }
+        let links = self.links.get(at(node))?;
+        if let Some(free) = links.iter().position(|link| *link == NONE) {
+            return Some(free);
+        }
+        let tree = self.tree.get(at(node)).copied()?;
+        (0..DEGREE).rev().find(|slot| tree & (1 << slot) == 0)
+    }
+
+    /// Links each node that is not reached from a reached one, as near as can be.
+    fn mend(
+        &mut self,
+        job: &Job<'_>,
+        points: &Points,
+        (links, entry): (&Links, u32),
+        held: &[u32],
+    ) -> Result<(), Error> {
+        let mut walk = Walk::new(points.count());
+        for node in 0..points.count() {
+            let reached = self.reached.get(at(node)).copied().unwrap_or(true);
+            if reached || held.binary_search(&node).is_ok() {
+                continue;
+            }
+            job.go_on()?;
+            let around = Around {
+                points,
+                links,
+                point: node,
+            };
+            let near = run(
+                Level::best(),
+                Nearest {
+                    around,
+                    entry,
+                    walk: &mut walk,
+                },
+            );
+            let near = near.map_err(|Damaged| Error::Unsound {
+                what: "a link to nowhere",
+            })?;
+            let found = near
+                .into_iter()
+                .find_map(|near| Some((near, self.slot(near)?)));
+            // That none of the near has a slot is rare enough to look through all.
+            let anywhere =
+                || (0..points.count()).find_map(|other| Some((other, self.slot(other)?)));
+            let found = found.or_else(anywhere);
+            let Some((parent, slot)) = found else {
+                return Err(Error::Unsound {
+                    what: "a graph without room for a link",
+                });
+            };
+            if let Some(place) = self
+                .links
+                .get_mut(at(parent))
+                .and_then(|links| links.get_mut(slot))
+            {
+                *place = node;
+            }
+            self.reach(Some((parent, slot)), node);
+            self.spread(job)?;
+        }
+        Ok(())
+    }
+}
+
+/// The nodes near one that is cut off, found from the entry.
+struct Nearest<'a> {
+    around: Around<'a>,
+    entry: u32,
+    walk: &'a mut Walk,
+}
+
+impl Run for Nearest<'_> {
+    type Out = Result<Vec<u32>, Damaged>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Self::Out {
+        let Self {
+            around,
+            entry,
+            walk,
+        } = self;
+        walk.start::<K, _>(&around, entry, LIST)?;
+        while walk.expand(&around)?.is_some() {
+            walk.look::<K, _>(&around)?;
+        }
+        Ok(walk.pool.nearest().map(|(_, node)| node).collect())
+    }
+}
+
+/// That each link leads to a node, and every node is reached.
+fn check(graph: &Finished, held: &[u32]) -> Result<(), Error> {
+    if graph.links.is_empty() {
+        return Ok(());
+    }
+    let mut reached = vec![false; graph.links.len()];
+    let mut queue = vec![graph.entry];
+    let mut count = 0u64;
+    while let Some(node) = queue.pop() {
+        let Some(new) = reached.get_mut(at(node)) else {
+            return Err(Error::Unsound {
+                what: "a link to nowhere",
+            });
+        };
+        if std::mem::replace(new, true) {
+            continue;
+        }
+        count = count.saturating_add(1);
+        let links = graph.links.get(at(node)).into_iter().flatten();
+        let links = links.take_while(|link| **link != NONE);
+        queue.extend(links.filter(|link| reached.get(at(**link)) != Some(&true)));
+    }
+    if count.saturating_add(wide(held.len())) == wide(graph.links.len()) {
+        Ok(())
+    } else {
+        Err(Error::Unsound {
+            what: "a node that no walk can reach",
+        })
+    }
+}
