@@ -62,7 +62,7 @@ impl Maker {
                 .certificate(api, owner, (issuers, life), (&wanted, due))
                 .await
             {
-                Ok(end) => ends.push((name, end)),
+                Ok(end) => ends.extend(end.map(|end| (name, end))),
                 // One that cannot be issued keeps no other from it.
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -70,18 +70,22 @@ impl Maker {
         failed.map_or(Ok(ends), Err)
     }
 
-    /// Makes sure of one certificate; when it ends.
+    /// Makes sure of one certificate; when it ends, if there is one.
     async fn certificate(
         &self,
         api: &ClusterApi,
         owner: &Value,
         (issuers, life): (&Issuers, Duration),
         (wanted, due): (&Wanted, Due<'_>),
-    ) -> Result<String, Error> {
+    ) -> Result<Option<String>, Error> {
         let name = api.subject.certificate_of(wanted.role);
-        let held = held(api.own_secret(&name).await?.as_ref());
+        let found = api.own_secret(&name).await?;
+        let held = held(found.as_ref());
+        let Some(beside) = issuers.beside(wanted.role) else {
+            return Ok(held.not_after);
+        };
         if !wanted.is_due(&held, due) {
-            return Ok(held.not_after.unwrap_or_default());
+            return Ok(held.not_after);
         }
         if wanted.authority() == Authority::Clients {
             // A person may have given an application's certificate this name.
@@ -99,13 +103,13 @@ impl Maker {
             annotations.insert(ROTATED, met);
         }
         put(&mut object, "/metadata", "annotations", json!(annotations));
-        let mut data = issuers.trusted(wanted.role);
+        let mut data = beside;
         data.insert(CERTIFICATE_FILE, pair.certificate);
         data.insert(KEY_FILE, pair.key);
         put(&mut object, "", "stringData", json!(data));
         api.apply(&object).await?;
         tracing::info!(secret = name, ends = end, "a certificate was issued");
-        Ok(end)
+        Ok(Some(end))
     }
 
     /// The API keys: made once, unless the manifest names a Secret.

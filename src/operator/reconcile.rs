@@ -180,14 +180,17 @@ impl Round<'_> {
         let mut outcome = Outcome::default();
         if acts {
             let found = self.find_issuers().await;
-            self.issuers = outcome.keep("certificates", found);
+            if let Some((issuers, told)) = outcome.keep("certificates", found) {
+                outcome.keep("certificates", told);
+                self.issuers = Some(issuers);
+            }
             self.restart_for_trust();
         }
         self.round(acts, outcome).await
     }
 
     /// The authorities, after the step of their change that is due.
-    async fn find_issuers(&self) -> Result<Issuers, Error> {
+    async fn find_issuers(&self) -> Result<(Issuers, Result<(), Error>), Error> {
         let demand = self.cluster.annotations().get(ROTATE_AUTHORITY);
         let members = self.seen.of(Role::Etcd);
         let started = members.filter_map(|pod| pod.created).min();
