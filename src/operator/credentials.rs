@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use time::OffsetDateTime;
 use super::Error;
 use super::certificates::{self, Authority, Due, Held, Wanted};
 use super::cluster_api::ClusterApi;
-use super::issuers::Issuers;
+use super::issuers::{CLIENTS_FILE, Issuers};
 use super::names::{AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::{ExternalEtcd, NameReference, TlsMode, VectorClusterSpec};
@@ -103,10 +104,17 @@ impl Maker {
             annotations.insert(ROTATED, met);
         }
         put(&mut object, "/metadata", "annotations", json!(annotations));
-        let mut data = beside;
-        data.insert(CERTIFICATE_FILE, pair.certificate);
-        data.insert(KEY_FILE, pair.key);
-        put(&mut object, "", "stringData", json!(data));
+        let lies = found.as_ref().map(lies_beside).unwrap_or_default();
+        let unwanted = lies.keys().filter(|file| !beside.contains_key(*file));
+        take_away(api, &name, unwanted).await?;
+        let mut data: BTreeMap<&str, ByteString> = beside
+            .iter()
+            .map(|(file, text)| (*file, bytes(text)))
+            .collect();
+        data.insert(CERTIFICATE_FILE, bytes(&pair.certificate));
+        data.insert(KEY_FILE, bytes(&pair.key));
+        // As data and not as text: a file that is left out is taken away.
+        put(&mut object, "", "data", json!(data));
         api.apply(&object).await?;
         tracing::info!(secret = name, ends = end, "a certificate was issued");
         Ok(Some(end))
@@ -236,6 +244,31 @@ fn others(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Other> {
         others.push((secret.name.clone(), AUTH_SECRET, both));
     }
     others
+}
+
+/// The authorities that lie beside the certificate in a Secret, by their files.
+fn lies_beside(secret: &Secret) -> BTreeMap<&'static str, String> {
+    let files = [AUTHORITY_FILE, CLIENTS_FILE].into_iter();
+    files
+        .filter_map(|file| Some((file, text(secret, file).ok()?)))
+        .collect()
+}
+
+/// Takes files away that applying leaves: of a Secret that was written as text nobody owns the data.
+async fn take_away(
+    api: &ClusterApi,
+    name: &str,
+    files: impl Iterator<Item = &&'static str>,
+) -> Result<(), Error> {
+    let gone: BTreeMap<&str, Value> = files.map(|file| (*file, Value::Null)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    api.merge::<Secret>(name, &json!({ "data": gone })).await
+}
+
+pub(super) fn bytes(text: &str) -> ByteString {
+    ByteString(text.as_bytes().to_vec())
 }
 
 fn held(secret: Option<&Secret>) -> Held {

@@ -3,12 +3,12 @@
 //! (`src/operator/authority.rs`), at the same demand.
 //!
 //! Whom gateways trust to name applications lies beside their own certificate, as [`CLIENTS_FILE`], and
-//! changes with each step. It is never taken from under gateways that ask for it: that the authority of
-//! applications cannot be told stops only what is about applications.
+//! changes with each step. It is never taken from under gateways that ask for it: not while the authority of
+//! applications cannot be told, which stops only what is about applications, and not while a gateway runs
+//! that was made when they were asked.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -19,8 +19,10 @@ use super::Error;
 use super::authority::{self, Authorities, Rules};
 use super::certificates::{self, AUTHORITY_LIFE, Authority, CLIENT, Pair, Wanted};
 use super::cluster_api::ClusterApi;
-use super::credentials::{Maker, put, secret, text};
+use super::credentials::{Maker, bytes, put, secret, text};
 use super::names::{ROTATE_AUTHORITY, SINCE, Subject, TRUSTED_SINCE};
+use super::observe::Seen;
+use super::revisions::Kept;
 use crate::crd::v1alpha1::{ClientAuthentication, TlsMode, VectorClusterSpec};
 use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::topology::Role;
@@ -42,7 +44,8 @@ pub(super) enum Clients {
     Unasked,
     /// These; and of whom the certificate of gateways is, if that could be read.
     Known(Box<Authorities>, Option<Serving>),
-    /// They cannot be told, and what the Secret of gateways holds of them stays.
+    /// What the Secret of gateways holds of them stays: they cannot be told, or only gateways that are about
+    /// to go ask by it.
     Kept(String),
     /// They cannot be told, and gateways hold none yet.
     Unknown,
@@ -63,6 +66,8 @@ pub(super) struct Demand<'a> {
     pub(super) demand: Option<&'a str>,
     /// When the oldest member of etcd started; absent when none is run for the cluster.
     pub(super) etcd_started: Option<OffsetDateTime>,
+    /// Whether a gateway runs that asks applications for certificates, or may be made again.
+    pub(super) gateways_ask: bool,
 }
 
 impl Issuers {
@@ -152,6 +157,9 @@ impl Maker {
         let own = self.authorities(api, owner, Authority::Own, demand).await?;
         let (clients, told) = if spec.tls.client_auth != ClientAuthentication::Disabled {
             self.clients(api, spec, owner, demand).await
+        } else if demand.gateways_ask {
+            let kept = kept(api).await?;
+            (kept.map_or(Clients::Unasked, Clients::Kept), Ok(()))
         } else {
             (Clients::Unasked, Ok(()))
         };
@@ -196,6 +204,7 @@ impl Maker {
         Demand {
             demand,
             etcd_started,
+            gateways_ask: _,
         }: Demand<'_>,
     ) -> Result<Authorities, Error> {
         let name = secret_of(&api.subject, of);
@@ -242,6 +251,26 @@ impl Maker {
         );
         Ok(next)
     }
+}
+
+/// Whether a gateway runs that asks applications for certificates, or may be made again. One made from what
+/// nobody knows any more may ask.
+pub(super) fn gateways_ask(seen: &Seen, current: Option<&str>) -> bool {
+    let asks = |kept: &Kept| {
+        let template = kept.held.of(Role::Gateway);
+        template.is_some_and(|of| of.template.to_string().contains(CLIENTS_FILE))
+    };
+    let made_from = |revision: &str| {
+        let mut all = seen.revisions.iter();
+        all.find(|kept| kept.held.revision_of(Role::Gateway) == revision)
+    };
+    let mut pods = seen.of(Role::Gateway);
+    let current = current.and_then(|hash| seen.revision(hash));
+    current.is_some_and(asks)
+        || pods.any(|pod| {
+            let revision = pod.revision.as_deref().unwrap_or_default();
+            made_from(revision).is_none_or(asks)
+        })
 }
 
 fn secret_of(subject: &Subject, of: Authority) -> String {
@@ -343,7 +372,6 @@ async fn write_authorities(
     owner: &Value,
     (name, authorities): (&str, &Authorities),
 ) -> Result<(), Error> {
-    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut data = BTreeMap::from([
         (CERTIFICATE_FILE, bytes(&authorities.current.certificate)),
         (KEY_FILE, bytes(&authorities.current.key)),

@@ -26,7 +26,7 @@ use super::events;
 use super::external::{self, Asked};
 use super::holding;
 use super::instruments::Instruments;
-use super::issuers::{Demand, Issuers};
+use super::issuers::{self, Demand, Issuers};
 use super::masters::Masters;
 use super::names::{MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY, Subject};
 use super::observe::Seen;
@@ -196,9 +196,13 @@ impl Round<'_> {
         let started = members.filter_map(|pod| pod.created).min();
         let started =
             started.and_then(|time| OffsetDateTime::from_unix_timestamp(time.as_second()).ok());
+        let status = self.cluster.status.as_ref();
+        let current = status.and_then(|status| status.revision.as_ref());
+        let current = current.map(|revision| revision.current.as_str());
         let demand = Demand {
             demand: demand.map(String::as_str),
             etcd_started: started,
+            gateways_ask: issuers::gateways_ask(&self.seen, current),
         };
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;

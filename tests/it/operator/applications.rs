@@ -95,3 +95,38 @@ async fn what_is_wrong_with_the_authority_of_applications_stops_no_other_certifi
     scene.round().await;
     assert_eq!(of(&scene, "small-client-tls"), client);
 }
+
+/// Whether a gateway runs that was told to ask.
+fn one_asks(state: &State) -> bool {
+    let pods = state.store.list("", "pods", NAMESPACE);
+    let mut gateways = pods
+        .iter()
+        .filter(|(key, _)| key.name.starts_with("small-gateway"));
+    gateways.any(|(_, pod)| pod["spec"].to_string().contains("clients.crt"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_gateways_trusted_is_forgotten_when_none_asks_any_more_and_not_before() {
+    let change = json!({"tls": {"clientAuth": "Required"}});
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &change)]));
+    let _operator = scene.operator("first").await;
+    scene.until_done().await;
+    assert!(of(&scene, "small-gateway-tls").contains_key("clients.crt"));
+    // Of what an earlier operator wrote as text nobody owns the data.
+    scene.double.with(|state| {
+        let gateway = key("", "secrets", "small-gateway-tls");
+        let mut secret = Value::clone(&state.store.get(&gateway).unwrap());
+        secret["metadata"]["managedFields"] = json!([]);
+        state.store.put(&gateway, secret);
+        assert!(one_asks(state));
+    });
+    scene.change(&json!({"spec": {"tls": {"clientAuth": "Disabled"}}}));
+    let forgotten = scene.double.until("it is forgotten", LIMIT, |state| {
+        let there = held(state, "small-gateway-tls").contains_key("clients.crt");
+        assert!(there || !one_asks(state), "a gateway still asks");
+        (!there).then_some(())
+    });
+    forgotten.await;
+    scene.until_done().await;
+    assert!(of(&scene, "small-gateway-tls").contains_key("tls.key"));
+}
