@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Error;
-use super::certificates::{self, Authority, Due, Held, Wanted};
+use super::certificates::{self, Authority, Due, Held, Pair, Wanted};
 use super::cluster_api::ClusterApi;
 use super::issuers::{CLIENTS_FILE, Issuers};
 use super::names::{AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
@@ -85,15 +85,25 @@ impl Maker {
         let Some(beside) = issuers.beside(wanted.role) else {
             return Ok(held.not_after);
         };
-        if !wanted.is_due(&held, due) {
+        let stands = !wanted.is_due(&held, due);
+        let lies = found.as_ref().map(lies_beside).unwrap_or_default();
+        let pair = found.as_ref().filter(|_secret| stands).and_then(pair);
+        if pair.is_some() && lies == beside {
             return Ok(held.not_after);
         }
         if wanted.authority() == Authority::Clients {
             // A person may have given an application's certificate this name.
             api.may_write_secret(&name).await?;
         }
-        let (now, issuer) = (self.now(), issuers.of(wanted)?);
-        let (pair, end) = certificates::issue(&api.subject, issuer, wanted, now, life)?;
+        let issued = pair.is_none();
+        let (pair, end) = match pair {
+            // Only what lies beside it is another.
+            Some(pair) => (pair, held.not_after.unwrap_or_default()),
+            None => {
+                let (now, issuer) = (self.now(), issuers.of(wanted)?);
+                certificates::issue(&api.subject, issuer, wanted, now, life)?
+            },
+        };
         let mut object = secret(api, &name, owner);
         let mut annotations = BTreeMap::from([
             (NOT_AFTER, end.clone()),
@@ -104,7 +114,6 @@ impl Maker {
             annotations.insert(ROTATED, met);
         }
         put(&mut object, "/metadata", "annotations", json!(annotations));
-        let lies = found.as_ref().map(lies_beside).unwrap_or_default();
         let unwanted = lies.keys().filter(|file| !beside.contains_key(*file));
         take_away(api, &name, unwanted).await?;
         let mut data: BTreeMap<&str, ByteString> = beside
@@ -116,7 +125,11 @@ impl Maker {
         // As data and not as text: a file that is left out is taken away.
         put(&mut object, "", "data", json!(data));
         api.apply(&object).await?;
-        tracing::info!(secret = name, ends = end, "a certificate was issued");
+        if issued {
+            tracing::info!(secret = name, ends = end, "a certificate was issued");
+        } else {
+            tracing::info!(secret = name, "what lies beside a certificate was changed");
+        }
         Ok(Some(end))
     }
 
@@ -252,6 +265,14 @@ fn lies_beside(secret: &Secret) -> BTreeMap<&'static str, String> {
     files
         .filter_map(|file| Some((file, text(secret, file).ok()?)))
         .collect()
+}
+
+/// The certificate in a Secret, and its key, if both are there.
+fn pair(secret: &Secret) -> Option<Pair> {
+    Some(Pair {
+        certificate: text(secret, CERTIFICATE_FILE).ok()?,
+        key: text(secret, KEY_FILE).ok()?,
+    })
 }
 
 /// Takes files away that applying leaves: of a Secret that was written as text nobody owns the data.

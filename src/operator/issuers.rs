@@ -57,6 +57,8 @@ pub(super) enum Serving {
     Own,
     /// This one.
     Given(String),
+    /// Somebody else, who does not say: an authority that everybody knows.
+    Unsaid,
 }
 
 /// What a change of authorities goes by.
@@ -95,10 +97,12 @@ impl Issuers {
             };
             // An application wants to know of whom the certificate of gateways is.
             let serving = match serving {
-                Serving::Own => own,
-                Serving::Given(authority) => authority.clone(),
+                Serving::Own => Some(own),
+                Serving::Given(authority) => Some(authority.clone()),
+                Serving::Unsaid => None,
             };
-            return Some(BTreeMap::from([(AUTHORITY_FILE, serving)]));
+            let file = serving.map(|text| (AUTHORITY_FILE, text));
+            return Some(file.into_iter().collect());
         }
         let mut files = BTreeMap::from([(AUTHORITY_FILE, own)]);
         if role == Role::Gateway.as_str() {
@@ -117,7 +121,8 @@ impl Issuers {
         Some(files)
     }
 
-    /// What tells whether a role's certificate stands beside these.
+    /// What tells whether a role's certificate stands beside these. Of whom gateways are is no reason to give
+    /// an application another key.
     pub(super) fn mark(&self, role: &str) -> String {
         let own = self.own.mark();
         let clients = match &self.clients {
@@ -126,7 +131,7 @@ impl Issuers {
             Clients::Unasked | Clients::Unknown => return own,
         };
         match role {
-            CLIENT => authority::mark(&format!("{clients} {:?}", self.beside(CLIENT))),
+            CLIENT => clients,
             role if role == Role::Gateway.as_str() => authority::mark(&format!("{own} {clients}")),
             _ => own,
         }
@@ -315,7 +320,7 @@ async fn serving(api: &ClusterApi, spec: &VectorClusterSpec) -> Result<Serving, 
     };
     let found = api.secret(&name).await?;
     let found = found.and_then(|found| said(&found, AUTHORITY_FILE));
-    Ok(found.map_or(Serving::Own, Serving::Given))
+    Ok(found.map_or(Serving::Unsaid, Serving::Given))
 }
 
 /// What a Secret holds under a key, if that is anything.
@@ -443,8 +448,13 @@ mod tests {
         assert_eq!(beside(&asking, CLIENT), [file(AUTHORITY_FILE, "own\n")]);
         let foreign = known(Some(Serving::Given("web".to_owned())));
         assert_eq!(beside(&foreign, CLIENT), [file(AUTHORITY_FILE, "web")]);
-        assert_ne!(foreign.mark(CLIENT), asking.mark(CLIENT));
-        assert_eq!(foreign.mark("gateway"), asking.mark("gateway"));
+        // The cluster's own would be the wrong one.
+        let everybodys = known(Some(Serving::Unsaid));
+        assert_eq!(beside(&everybodys, CLIENT), []);
+        for other in [&foreign, &everybodys] {
+            assert_eq!(other.mark(CLIENT), asking.mark(CLIENT), "the key stays");
+            assert_eq!(other.mark("gateway"), asking.mark("gateway"));
+        }
     }
 
     #[test]

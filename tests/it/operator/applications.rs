@@ -130,3 +130,30 @@ async fn whom_gateways_trusted_is_forgotten_when_none_asks_any_more_and_not_befo
     scene.until_done().await;
     assert!(of(&scene, "small-gateway-tls").contains_key("tls.key"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_is_not_told_a_wrong_authority_and_keeps_its_key() {
+    let change = json!({"tls": {
+        "clientAuth": "Optional", "mode": "Secret", "secretName": "web",
+    }});
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &change)]));
+    let files = [("tls.crt", "c"), ("tls.key", "k"), ("ca.crt", "web")];
+    scene
+        .double
+        .with(|state| create(state, &secret("web", &files)));
+    let _operator = scene.operator("first").await;
+    scene.until_done().await;
+    let first = of(&scene, "small-client-tls");
+    assert_eq!(first["ca.crt"], "web");
+    let web = key("", "secrets", "web");
+    scene.merge(&web, &json!({"data": {"ca.crt": null}}));
+    scene.round().await;
+    until_held(&scene, "small-client-tls", |files| {
+        !files.contains_key("ca.crt")
+    })
+    .await;
+    let again = ByteString(b"web".to_vec());
+    scene.merge(&web, &json!({"data": {"ca.crt": again}}));
+    scene.round().await;
+    until_held(&scene, "small-client-tls", |files| files == &first).await;
+}
