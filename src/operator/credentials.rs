@@ -23,6 +23,14 @@ use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::security::login::{PASSWORD_FILE, USER_FILE};
 use crate::security::{Credentials, Login, Peers};
 
+/// What an etcd of others is asked by.
+pub(super) struct Means {
+    pub(super) credentials: Credentials,
+    pub(super) login: Login,
+    /// The resource versions of the Secrets that hold them.
+    pub(super) versions: Vec<String>,
+}
+
 /// What Secrets are made with.
 #[derive(Clone)]
 pub(super) struct Maker {
@@ -194,14 +202,17 @@ impl Maker {
     pub(super) async fn for_external(
         api: &ClusterApi,
         external: &ExternalEtcd,
-    ) -> Result<(Credentials, Login), Error> {
-        let found = async |reference: &NameReference, field| {
+    ) -> Result<Means, Error> {
+        let mut versions = Vec::new();
+        let mut found = async |reference: &NameReference, field| {
             let name = &reference.name;
             let missing = || Error::SecretMissing {
                 name: name.clone(),
                 field,
             };
-            api.secret(name).await?.ok_or_else(missing)
+            let found = api.secret(name).await?.ok_or_else(missing)?;
+            versions.push(found.resource_version().unwrap_or_default());
+            Ok::<Secret, Error>(found)
         };
         let credentials = match &external.tls_secret {
             Some(secret) => read_credentials(&found(secret, TLS_SECRET).await?)?,
@@ -215,7 +226,11 @@ impl Maker {
             },
             None => Login::none(),
         };
-        Ok((credentials, login))
+        Ok(Means {
+            credentials,
+            login,
+            versions,
+        })
     }
 }
 

@@ -23,7 +23,7 @@ use super::act::{self, Act, Outcome};
 use super::cluster_api::{ClusterApi, within};
 use super::credentials::Maker;
 use super::events;
-use super::external::{self, Asked};
+use super::external::{self, Answers, Asked};
 use super::holding;
 use super::instruments::Instruments;
 use super::issuers::{self, Demand, Issuers};
@@ -50,6 +50,8 @@ pub(super) struct Context {
     pub(super) instruments: Instruments,
     /// How long each cluster is left alone that waits for something, by its UID.
     pub(super) patience: Arc<Mutex<HashMap<String, Duration>>>,
+    /// What each etcd of others said last.
+    pub(super) answers: Answers,
 }
 
 /// What a round came to.
@@ -250,7 +252,8 @@ impl Round<'_> {
         if let Some(asked) = &asked {
             self.act(&situation, asked, masters.as_ref().ok(), &mut done)
                 .await;
-            done.external = external::asked(&self.api, &self.context.maker, &situation).await;
+            let by = (&self.context.maker, &self.context.answers);
+            done.external = external::asked(&self.api, by, &situation).await;
             if let Some(Asked::Refuses(why)) = &done.external {
                 done.outcome.tell("operator.etcd_refuses", why.clone());
             }
