@@ -170,6 +170,7 @@ async fn controllers(client: Client, parts: Parts, working: Tasks) {
         recorder: Recorder::new(client, REPORTER.into()),
         instruments: parts.instruments,
         patience: Arc::default(),
+        answers: external::Answers::default(),
     });
     let mut scopes: Vec<Option<&str>> = parts.namespaces.iter().map(|one| Some(&**one)).collect();
     if scopes.is_empty() {

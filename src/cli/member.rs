@@ -83,6 +83,11 @@ pub(super) struct Place {
     pub(super) session: Session,
 }
 
+fn goes_in_clear_text(settings: &Process) -> bool {
+    let mut endpoints = settings.etcd.iter();
+    settings.etcd_auth.is_some() && endpoints.any(|one| one.starts_with("http://"))
+}
+
 impl Member {
     /// What the shell has set up, with the keys and certificates that its listeners need; the HTTP
     /// listener, and that for gRPC at a role that has one.
@@ -112,6 +117,9 @@ impl Member {
             Some(folder) => Login::load(folder)?,
             None => Login::none(),
         };
+        if goes_in_clear_text(&settings) {
+            tracing::warn!("the password for etcd goes in clear text to endpoints of http");
+        }
         let peers = Peers::new(peer_credentials, &settings.cluster, &settings.namespace);
         let readiness = Readiness::NotReady("starting".to_owned());
         let member = Self {

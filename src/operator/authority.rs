@@ -35,6 +35,13 @@ pub(super) struct Authorities {
     pub(super) demand: Option<String>,
 }
 
+/// A short text that tells others from this one.
+pub(super) fn mark(of: &str) -> String {
+    let mut mark = format!("{:016x}", xxh3_64(of.as_bytes()));
+    mark.truncate(10);
+    mark
+}
+
 /// When an authority is changed, and when a step of that may end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
@@ -78,9 +85,7 @@ impl Authorities {
 
     /// What tells these from others: who issues, and who is trusted.
     pub(super) fn mark(&self) -> String {
-        let mut mark = format!("{:016x}", xxh3_64(self.trusted().as_bytes()));
-        mark.truncate(10);
-        mark
+        mark(&self.trusted())
     }
 
     /// What is under way, for people; none when nothing is.

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Error;
-use super::certificates::{self, Authority, Due, Held, Wanted};
+use super::certificates::{self, Authority, Due, Held, Pair, Wanted};
 use super::cluster_api::ClusterApi;
-use super::issuers::Issuers;
+use super::issuers::{CLIENTS_FILE, Issuers};
 use super::names::{AUTHORITIES, CERTIFICATE_NAMES, NOT_AFTER, ROTATED, Subject};
 use crate::clock::Clock;
 use crate::crd::v1alpha1::{ExternalEtcd, NameReference, TlsMode, VectorClusterSpec};
@@ -21,6 +22,14 @@ use crate::entropy::Entropy;
 use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::security::login::{PASSWORD_FILE, USER_FILE};
 use crate::security::{Credentials, Login, Peers};
+
+/// What an etcd of others is asked by.
+pub(super) struct Means {
+    pub(super) credentials: Credentials,
+    pub(super) login: Login,
+    /// The resource versions of the Secrets that hold them.
+    pub(super) versions: Vec<String>,
+}
 
 /// What Secrets are made with.
 #[derive(Clone)]
@@ -62,7 +71,7 @@ impl Maker {
                 .certificate(api, owner, (issuers, life), (&wanted, due))
                 .await
             {
-                Ok(end) => ends.push((name, end)),
+                Ok(end) => ends.extend(end.map(|end| (name, end))),
                 // One that cannot be issued keeps no other from it.
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -70,25 +79,39 @@ impl Maker {
         failed.map_or(Ok(ends), Err)
     }
 
-    /// Makes sure of one certificate; when it ends.
+    /// Makes sure of one certificate; when it ends, if there is one.
     async fn certificate(
         &self,
         api: &ClusterApi,
         owner: &Value,
         (issuers, life): (&Issuers, Duration),
         (wanted, due): (&Wanted, Due<'_>),
-    ) -> Result<String, Error> {
+    ) -> Result<Option<String>, Error> {
         let name = api.subject.certificate_of(wanted.role);
-        let held = held(api.own_secret(&name).await?.as_ref());
-        if !wanted.is_due(&held, due) {
-            return Ok(held.not_after.unwrap_or_default());
+        let found = api.own_secret(&name).await?;
+        let held = held(found.as_ref());
+        let Some(beside) = issuers.beside(wanted.role) else {
+            return Ok(held.not_after);
+        };
+        let stands = !wanted.is_due(&held, due);
+        let lies = found.as_ref().map(lies_beside).unwrap_or_default();
+        let pair = found.as_ref().filter(|_secret| stands).and_then(pair);
+        if pair.is_some() && lies == beside {
+            return Ok(held.not_after);
         }
         if wanted.authority() == Authority::Clients {
             // A person may have given an application's certificate this name.
             api.may_write_secret(&name).await?;
         }
-        let (now, issuer) = (self.now(), issuers.of(wanted)?);
-        let (pair, end) = certificates::issue(&api.subject, issuer, wanted, now, life)?;
+        let issued = pair.is_none();
+        let (pair, end) = match pair {
+            // Only what lies beside it is another.
+            Some(pair) => (pair, held.not_after.unwrap_or_default()),
+            None => {
+                let (now, issuer) = (self.now(), issuers.of(wanted)?);
+                certificates::issue(&api.subject, issuer, wanted, now, life)?
+            },
+        };
         let mut object = secret(api, &name, owner);
         let mut annotations = BTreeMap::from([
             (NOT_AFTER, end.clone()),
@@ -99,13 +122,23 @@ impl Maker {
             annotations.insert(ROTATED, met);
         }
         put(&mut object, "/metadata", "annotations", json!(annotations));
-        let mut data = issuers.trusted(wanted.role);
-        data.insert(CERTIFICATE_FILE, pair.certificate);
-        data.insert(KEY_FILE, pair.key);
-        put(&mut object, "", "stringData", json!(data));
+        let unwanted = lies.keys().filter(|file| !beside.contains_key(*file));
+        take_away(api, &name, unwanted).await?;
+        let mut data: BTreeMap<&str, ByteString> = beside
+            .iter()
+            .map(|(file, text)| (*file, bytes(text)))
+            .collect();
+        data.insert(CERTIFICATE_FILE, bytes(&pair.certificate));
+        data.insert(KEY_FILE, bytes(&pair.key));
+        // As data and not as text: a file that is left out is taken away.
+        put(&mut object, "", "data", json!(data));
         api.apply(&object).await?;
-        tracing::info!(secret = name, ends = end, "a certificate was issued");
-        Ok(end)
+        if issued {
+            tracing::info!(secret = name, ends = end, "a certificate was issued");
+        } else {
+            tracing::info!(secret = name, "what lies beside a certificate was changed");
+        }
+        Ok(Some(end))
     }
 
     /// The API keys: made once, unless the manifest names a Secret.
@@ -169,14 +202,17 @@ impl Maker {
     pub(super) async fn for_external(
         api: &ClusterApi,
         external: &ExternalEtcd,
-    ) -> Result<(Credentials, Login), Error> {
-        let found = async |reference: &NameReference, field| {
+    ) -> Result<Means, Error> {
+        let mut versions = Vec::new();
+        let mut found = async |reference: &NameReference, field| {
             let name = &reference.name;
             let missing = || Error::SecretMissing {
                 name: name.clone(),
                 field,
             };
-            api.secret(name).await?.ok_or_else(missing)
+            let found = api.secret(name).await?.ok_or_else(missing)?;
+            versions.push(found.resource_version().unwrap_or_default());
+            Ok::<Secret, Error>(found)
         };
         let credentials = match &external.tls_secret {
             Some(secret) => read_credentials(&found(secret, TLS_SECRET).await?)?,
@@ -190,7 +226,11 @@ impl Maker {
             },
             None => Login::none(),
         };
-        Ok((credentials, login))
+        Ok(Means {
+            credentials,
+            login,
+            versions,
+        })
     }
 }
 
@@ -232,6 +272,39 @@ fn others(subject: &Subject, spec: &VectorClusterSpec) -> Vec<Other> {
         others.push((secret.name.clone(), AUTH_SECRET, both));
     }
     others
+}
+
+/// The authorities that lie beside the certificate in a Secret, by their files.
+fn lies_beside(secret: &Secret) -> BTreeMap<&'static str, String> {
+    let files = [AUTHORITY_FILE, CLIENTS_FILE].into_iter();
+    files
+        .filter_map(|file| Some((file, text(secret, file).ok()?)))
+        .collect()
+}
+
+/// The certificate in a Secret, and its key, if both are there.
+fn pair(secret: &Secret) -> Option<Pair> {
+    Some(Pair {
+        certificate: text(secret, CERTIFICATE_FILE).ok()?,
+        key: text(secret, KEY_FILE).ok()?,
+    })
+}
+
+/// Takes files away that applying leaves: of a Secret that was written as text nobody owns the data.
+async fn take_away(
+    api: &ClusterApi,
+    name: &str,
+    files: impl Iterator<Item = &&'static str>,
+) -> Result<(), Error> {
+    let gone: BTreeMap<&str, Value> = files.map(|file| (*file, Value::Null)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    api.merge::<Secret>(name, &json!({ "data": gone })).await
+}
+
+pub(super) fn bytes(text: &str) -> ByteString {
+    ByteString(text.as_bytes().to_vec())
 }
 
 fn held(secret: Option<&Secret>) -> Held {

@@ -3,24 +3,26 @@
 //! (`src/operator/authority.rs`), at the same demand.
 //!
 //! Whom gateways trust to name applications lies beside their own certificate, as [`CLIENTS_FILE`], and
-//! changes with each step.
+//! changes with each step. It is never taken from under gateways that ask for it: not while the authority of
+//! applications cannot be told, which stops only what is about applications, and not while a gateway runs
+//! that was made when they were asked.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
-use super::authority::{Authorities, Rules};
+use super::authority::{self, Authorities, Rules};
 use super::certificates::{self, AUTHORITY_LIFE, Authority, CLIENT, Pair, Wanted};
 use super::cluster_api::ClusterApi;
-use super::credentials::{Maker, put, secret, text};
+use super::credentials::{Maker, bytes, put, secret, text};
 use super::names::{ROTATE_AUTHORITY, SINCE, Subject, TRUSTED_SINCE};
+use super::observe::Seen;
+use super::revisions::Kept;
 use crate::crd::v1alpha1::{ClientAuthentication, TlsMode, VectorClusterSpec};
 use crate::security::credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::topology::Role;
@@ -32,10 +34,31 @@ pub(super) const CLIENTS_FILE: &str = "clients.crt";
 pub(super) struct Issuers {
     /// Of its processes.
     pub(super) own: Authorities,
-    /// Of applications, where they show certificates.
-    pub(super) clients: Option<Authorities>,
-    /// Of the certificate that gateways show, where that is of somebody else.
-    pub(super) serving: Option<String>,
+    /// Of applications.
+    pub(super) clients: Clients,
+}
+
+/// What a round knows of the authorities of applications.
+pub(super) enum Clients {
+    /// No gateway asks applications for certificates.
+    Unasked,
+    /// These; and of whom the certificate of gateways is, if that could be read.
+    Known(Box<Authorities>, Option<Serving>),
+    /// What the Secret of gateways holds of them stays: they cannot be told, or only gateways that are about
+    /// to go ask by it.
+    Kept(String),
+    /// They cannot be told, and gateways hold none yet.
+    Unknown,
+}
+
+/// Of whom the certificate is that gateways show.
+pub(super) enum Serving {
+    /// The cluster's own authority.
+    Own,
+    /// This one.
+    Given(String),
+    /// Somebody else, who does not say: an authority that everybody knows.
+    Unsaid,
 }
 
 /// What a change of authorities goes by.
@@ -45,6 +68,8 @@ pub(super) struct Demand<'a> {
     pub(super) demand: Option<&'a str>,
     /// When the oldest member of etcd started; absent when none is run for the cluster.
     pub(super) etcd_started: Option<OffsetDateTime>,
+    /// Whether a gateway runs that asks applications for certificates, or may be made again.
+    pub(super) gateways_ask: bool,
 }
 
 impl Issuers {
@@ -52,55 +77,72 @@ impl Issuers {
     pub(super) fn of(&self, wanted: &Wanted) -> Result<&Pair, Error> {
         match wanted.authority() {
             Authority::Own => Ok(&self.own.current),
-            Authority::Clients => {
-                let clients = self.clients.as_ref().map(|clients| &clients.current);
-                clients.ok_or_else(|| Error::Incomplete {
+            Authority::Clients => match &self.clients {
+                Clients::Known(clients, _serving) => Ok(&clients.current),
+                Clients::Unasked | Clients::Kept(_) | Clients::Unknown => Err(Error::Incomplete {
                     object: CLIENT.to_owned(),
                     field: "authority",
-                })
+                }),
             },
         }
     }
 
-    /// The authorities that lie beside the certificate of a role, by their files.
-    pub(super) fn trusted(&self, role: &str) -> BTreeMap<&'static str, String> {
+    /// The authorities that lie beside the certificate of a role, by their files; none when that is not known,
+    /// and its Secret stays as it is.
+    pub(super) fn beside(&self, role: &str) -> Option<BTreeMap<&'static str, String>> {
         let own = self.own.trusted();
         if role == CLIENT {
+            let Clients::Known(_authorities, Some(serving)) = &self.clients else {
+                return None;
+            };
             // An application wants to know of whom the certificate of gateways is.
-            let serving = self.serving.clone().unwrap_or(own);
-            return BTreeMap::from([(AUTHORITY_FILE, serving)]);
+            let serving = match serving {
+                Serving::Own => Some(own),
+                Serving::Given(authority) => Some(authority.clone()),
+                Serving::Unsaid => None,
+            };
+            let file = serving.map(|text| (AUTHORITY_FILE, text));
+            return Some(file.into_iter().collect());
         }
         let mut files = BTreeMap::from([(AUTHORITY_FILE, own)]);
-        if let Some(clients) = self
-            .clients
-            .as_ref()
-            .filter(|_all| role == Role::Gateway.as_str())
-        {
-            files.insert(CLIENTS_FILE, clients.trusted());
+        if role == Role::Gateway.as_str() {
+            match &self.clients {
+                Clients::Unasked => {},
+                // Without them gateways would turn every application away.
+                Clients::Unknown => return None,
+                Clients::Known(clients, _serving) => {
+                    files.insert(CLIENTS_FILE, clients.trusted());
+                },
+                Clients::Kept(clients) => {
+                    files.insert(CLIENTS_FILE, clients.clone());
+                },
+            }
         }
-        files
+        Some(files)
     }
 
-    /// What tells whether a role's certificate stands beside these.
+    /// What tells whether a role's certificate stands beside these. Of whom gateways are is no reason to give
+    /// an application another key.
     pub(super) fn mark(&self, role: &str) -> String {
         let own = self.own.mark();
-        let Some(clients) = &self.clients else {
-            return own;
+        let clients = match &self.clients {
+            Clients::Known(clients, _serving) => clients.mark(),
+            Clients::Kept(clients) => authority::mark(clients),
+            Clients::Unasked | Clients::Unknown => return own,
         };
-        let serving = self.serving.as_deref().unwrap_or_default();
-        let mut mark = match role {
-            CLIENT => format!("{own} {} {serving}", clients.mark()),
-            role if role == Role::Gateway.as_str() => format!("{own} {}", clients.mark()),
-            _ => return own,
-        };
-        mark = format!("{:016x}", xxh3_64(mark.as_bytes()));
-        mark.truncate(10);
-        mark
+        match role {
+            CLIENT => clients,
+            role if role == Role::Gateway.as_str() => authority::mark(&format!("{own} {clients}")),
+            _ => own,
+        }
     }
 
     /// What is under way with them, for people.
     pub(super) fn under_way(&self) -> Option<String> {
-        let clients = self.clients.as_ref().and_then(Authorities::under_way);
+        let clients = match &self.clients {
+            Clients::Known(clients, _serving) => clients.under_way(),
+            Clients::Unasked | Clients::Kept(_) | Clients::Unknown => None,
+        };
         let clients = clients.map(|text| format!("of applications: {text}"));
         let all: Vec<String> = self.own.under_way().into_iter().chain(clients).collect();
         (!all.is_empty()).then(|| all.join("; "))
@@ -108,33 +150,54 @@ impl Issuers {
 }
 
 impl Maker {
-    /// The authorities of a cluster, after the step of their change that is due.
+    /// The authorities of a cluster, after the step of their change that is due, and why those of applications
+    /// cannot be told.
     pub(super) async fn issuers(
         &self,
         api: &ClusterApi,
         spec: &VectorClusterSpec,
         owner: &Value,
         demand: Demand<'_>,
-    ) -> Result<Issuers, Error> {
+    ) -> Result<(Issuers, Result<(), Error>), Error> {
         let own = self.authorities(api, owner, Authority::Own, demand).await?;
-        if spec.tls.client_auth == ClientAuthentication::Disabled {
-            return Ok(Issuers {
-                own,
-                clients: None,
-                serving: None,
-            });
-        }
-        let clients = Demand {
+        let (clients, told) = if spec.tls.client_auth != ClientAuthentication::Disabled {
+            self.clients(api, spec, owner, demand).await
+        } else if demand.gateways_ask {
+            let kept = kept(api).await?;
+            (kept.map_or(Clients::Unasked, Clients::Kept), Ok(()))
+        } else {
+            (Clients::Unasked, Ok(()))
+        };
+        Ok((Issuers { own, clients }, told))
+    }
+
+    /// Those of applications. What is wrong with them keeps no process of the cluster from its certificate.
+    async fn clients(
+        &self,
+        api: &ClusterApi,
+        spec: &VectorClusterSpec,
+        owner: &Value,
+        demand: Demand<'_>,
+    ) -> (Clients, Result<(), Error>) {
+        let demand = Demand {
             // etcd does not trust it.
             etcd_started: None,
             ..demand
         };
-        let clients = self.authorities(api, owner, Authority::Clients, clients);
-        Ok(Issuers {
-            own,
-            clients: Some(clients.await?),
-            serving: serving(api, spec).await?,
-        })
+        let found = self.authorities(api, owner, Authority::Clients, demand);
+        match found.await {
+            Ok(found) => {
+                let (serving, told) = match serving(api, spec).await {
+                    Ok(serving) => (Some(serving), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                (Clients::Known(Box::new(found), serving), told)
+            },
+            Err(error) => {
+                let kept = kept(api).await.ok().flatten();
+                (kept.map_or(Clients::Unknown, Clients::Kept), Err(error))
+            },
+        }
     }
 
     /// Those of one kind: the first is made once; a change of them goes on by a step when one is due.
@@ -146,6 +209,7 @@ impl Maker {
         Demand {
             demand,
             etcd_started,
+            gateways_ask: _,
         }: Demand<'_>,
     ) -> Result<Authorities, Error> {
         let name = secret_of(&api.subject, of);
@@ -194,6 +258,26 @@ impl Maker {
     }
 }
 
+/// Whether a gateway runs that asks applications for certificates, or may be made again. One made from what
+/// nobody knows any more may ask.
+pub(super) fn gateways_ask(seen: &Seen, current: Option<&str>) -> bool {
+    let asks = |kept: &Kept| {
+        let template = kept.held.of(Role::Gateway);
+        template.is_some_and(|of| of.template.to_string().contains(CLIENTS_FILE))
+    };
+    let made_from = |revision: &str| {
+        let mut all = seen.revisions.iter();
+        all.find(|kept| kept.held.revision_of(Role::Gateway) == revision)
+    };
+    let mut pods = seen.of(Role::Gateway);
+    let current = current.and_then(|hash| seen.revision(hash));
+    current.is_some_and(asks)
+        || pods.any(|pod| {
+            let revision = pod.revision.as_deref().unwrap_or_default();
+            made_from(revision).is_none_or(asks)
+        })
+}
+
 fn secret_of(subject: &Subject, of: Authority) -> String {
     match of {
         Authority::Own => subject.authority(),
@@ -218,15 +302,31 @@ async fn last_authority(api: &ClusterApi, of: Authority) -> Result<Option<String
     }
 }
 
-/// The authority of the certificate that gateways show, where somebody else makes that and says of whom.
-async fn serving(api: &ClusterApi, spec: &VectorClusterSpec) -> Result<Option<String>, Error> {
+/// Whom gateways trust to name applications, as their Secret says.
+async fn kept(api: &ClusterApi) -> Result<Option<String>, Error> {
+    let name = api.subject.certificate_of(Role::Gateway.as_str());
+    let found = api.own_secret(&name).await?;
+    Ok(found.and_then(|found| said(&found, CLIENTS_FILE)))
+}
+
+/// The authority of the certificate that gateways show.
+async fn serving(api: &ClusterApi, spec: &VectorClusterSpec) -> Result<Serving, Error> {
     let name = match (spec.tls.mode, &spec.tls.secret_name) {
         (TlsMode::Secret, Some(name)) => name.clone(),
         (TlsMode::CertManager, _) => api.subject.serving(),
-        (TlsMode::Secret | TlsMode::SelfSigned | TlsMode::Disabled, _) => return Ok(None),
+        (TlsMode::Secret | TlsMode::SelfSigned | TlsMode::Disabled, _) => {
+            return Ok(Serving::Own);
+        },
     };
     let found = api.secret(&name).await?;
-    Ok(found.and_then(|found| text(&found, AUTHORITY_FILE).ok()))
+    let found = found.and_then(|found| said(&found, AUTHORITY_FILE));
+    Ok(found.map_or(Serving::Unsaid, Serving::Given))
+}
+
+/// What a Secret holds under a key, if that is anything.
+fn said(secret: &Secret, key: &'static str) -> Option<String> {
+    let found = text(secret, key).ok();
+    found.filter(|text| !text.trim().is_empty())
 }
 
 /// The key that issues next, its certificate, and the certificate that issued before.
@@ -277,7 +377,6 @@ async fn write_authorities(
     owner: &Value,
     (name, authorities): (&str, &Authorities),
 ) -> Result<(), Error> {
-    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut data = BTreeMap::from([
         (CERTIFICATE_FILE, bytes(&authorities.current.certificate)),
         (KEY_FILE, bytes(&authorities.current.key)),
@@ -316,29 +415,66 @@ mod tests {
         })
     }
 
-    fn issuers(clients: Option<&str>, serving: Option<&str>) -> Issuers {
+    fn issuers(clients: Clients) -> Issuers {
         Issuers {
             own: authorities("own"),
-            clients: clients.map(authorities),
-            serving: serving.map(str::to_owned),
+            clients,
         }
+    }
+
+    fn known(serving: Option<Serving>) -> Issuers {
+        issuers(Clients::Known(Box::new(authorities("apps")), serving))
+    }
+
+    fn beside(issuers: &Issuers, role: &str) -> Vec<(&'static str, String)> {
+        issuers.beside(role).unwrap().into_iter().collect()
+    }
+
+    fn file(name: &'static str, text: &str) -> (&'static str, String) {
+        (name, text.to_owned())
     }
 
     #[test]
     fn only_gateways_learn_whom_applications_are_of_and_applications_whom_gateways_are_of() {
-        let plain = issuers(None, None);
+        let plain = issuers(Clients::Unasked);
         assert_eq!(plain.mark("gateway"), plain.mark("worker"));
-        assert_eq!(plain.trusted("gateway"), plain.trusted("worker"));
-        let asking = issuers(Some("apps"), None);
+        assert_eq!(plain.beside("gateway"), plain.beside("worker"));
+        let asking = known(Some(Serving::Own));
         assert_eq!(asking.mark("worker"), plain.mark("worker"));
-        assert_eq!(asking.trusted("etcd"), plain.trusted("etcd"));
+        assert_eq!(asking.beside("etcd"), plain.beside("etcd"));
         assert_ne!(asking.mark("gateway"), plain.mark("gateway"));
-        assert_eq!(asking.trusted("gateway")[CLIENTS_FILE], "apps\n");
-        assert_eq!(asking.trusted("gateway")[AUTHORITY_FILE], "own\n");
-        assert_eq!(asking.trusted(CLIENT)[AUTHORITY_FILE], "own\n");
-        let foreign = issuers(Some("apps"), Some("web"));
-        assert_eq!(foreign.trusted(CLIENT)[AUTHORITY_FILE], "web");
-        assert_ne!(foreign.mark(CLIENT), asking.mark(CLIENT));
-        assert_eq!(foreign.mark("gateway"), asking.mark("gateway"));
+        let of_gateways = [file(AUTHORITY_FILE, "own\n"), file(CLIENTS_FILE, "apps\n")];
+        assert_eq!(beside(&asking, "gateway"), of_gateways);
+        assert_eq!(beside(&asking, CLIENT), [file(AUTHORITY_FILE, "own\n")]);
+        let foreign = known(Some(Serving::Given("web".to_owned())));
+        assert_eq!(beside(&foreign, CLIENT), [file(AUTHORITY_FILE, "web")]);
+        // The cluster's own would be the wrong one.
+        let everybodys = known(Some(Serving::Unsaid));
+        assert_eq!(beside(&everybodys, CLIENT), []);
+        for other in [&foreign, &everybodys] {
+            assert_eq!(other.mark(CLIENT), asking.mark(CLIENT), "the key stays");
+            assert_eq!(other.mark("gateway"), asking.mark("gateway"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_applications_changes_nothing_of_theirs_and_stops_nothing_else() {
+        let asking = known(Some(Serving::Own));
+        let unread = known(None);
+        assert_eq!(unread.beside(CLIENT), None);
+        assert_eq!(unread.beside("gateway"), asking.beside("gateway"));
+        let kept = issuers(Clients::Kept("apps\n".to_owned()));
+        assert_eq!(kept.beside(CLIENT), None);
+        assert_eq!(kept.beside("gateway"), asking.beside("gateway"));
+        assert_eq!(kept.mark("gateway"), asking.mark("gateway"));
+        let unknown = issuers(Clients::Unknown);
+        assert_eq!(unknown.beside(CLIENT), None);
+        assert_eq!(unknown.beside("gateway"), None);
+        for role in ["etcd", "master", "worker", "operator"] {
+            for other in [&unread, &kept, &unknown] {
+                assert_eq!(other.beside(role), asking.beside(role), "{role}");
+                assert_eq!(other.mark(role), asking.mark(role), "{role}");
+            }
+        }
     }
 }

@@ -23,10 +23,10 @@ use super::act::{self, Act, Outcome};
 use super::cluster_api::{ClusterApi, within};
 use super::credentials::Maker;
 use super::events;
-use super::external::{self, Asked};
+use super::external::{self, Answers, Asked};
 use super::holding;
 use super::instruments::Instruments;
-use super::issuers::{Demand, Issuers};
+use super::issuers::{self, Demand, Issuers};
 use super::masters::Masters;
 use super::names::{MANAGER, MEMBERS, ROTATE, ROTATE_AUTHORITY, Subject};
 use super::observe::Seen;
@@ -50,6 +50,8 @@ pub(super) struct Context {
     pub(super) instruments: Instruments,
     /// How long each cluster is left alone that waits for something, by its UID.
     pub(super) patience: Arc<Mutex<HashMap<String, Duration>>>,
+    /// What each etcd of others said last.
+    pub(super) answers: Answers,
 }
 
 /// What a round came to.
@@ -180,22 +182,29 @@ impl Round<'_> {
         let mut outcome = Outcome::default();
         if acts {
             let found = self.find_issuers().await;
-            self.issuers = outcome.keep("certificates", found);
+            if let Some((issuers, told)) = outcome.keep("certificates", found) {
+                outcome.keep("certificates", told);
+                self.issuers = Some(issuers);
+            }
             self.restart_for_trust();
         }
         self.round(acts, outcome).await
     }
 
     /// The authorities, after the step of their change that is due.
-    async fn find_issuers(&self) -> Result<Issuers, Error> {
+    async fn find_issuers(&self) -> Result<(Issuers, Result<(), Error>), Error> {
         let demand = self.cluster.annotations().get(ROTATE_AUTHORITY);
         let members = self.seen.of(Role::Etcd);
         let started = members.filter_map(|pod| pod.created).min();
         let started =
             started.and_then(|time| OffsetDateTime::from_unix_timestamp(time.as_second()).ok());
+        let status = self.cluster.status.as_ref();
+        let current = status.and_then(|status| status.revision.as_ref());
+        let current = current.map(|revision| revision.current.as_str());
         let demand = Demand {
             demand: demand.map(String::as_str),
             etcd_started: started,
+            gateways_ask: issuers::gateways_ask(&self.seen, current),
         };
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
@@ -243,7 +252,8 @@ impl Round<'_> {
         if let Some(asked) = &asked {
             self.act(&situation, asked, masters.as_ref().ok(), &mut done)
                 .await;
-            done.external = external::asked(&self.api, &self.context.maker, &situation).await;
+            let by = (&self.context.maker, &self.context.answers);
+            done.external = external::asked(&self.api, by, &situation).await;
             if let Some(Asked::Refuses(why)) = &done.external {
                 done.outcome.tell("operator.etcd_refuses", why.clone());
             }

@@ -72,6 +72,8 @@ pub(super) struct Host {
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
     pub(super) searches: Arc<tokio::sync::Semaphore>,
+    /// Held while the disk is measured.
+    pub(super) measuring: Arc<tokio::sync::Semaphore>,
     places: Mutex<HashMap<ShardId, Arc<Place>>>,
     uses: AtomicU64,
     term: tokio::sync::Mutex<Term>,
@@ -100,6 +102,7 @@ impl Host {
             entropy: parts.entropy,
             tasks: parts.tasks,
             metrics: parts.metrics,
+            measuring: Arc::new(tokio::sync::Semaphore::new(1)),
             places: Mutex::default(),
             uses: AtomicU64::new(0),
             term: tokio::sync::Mutex::new(term),

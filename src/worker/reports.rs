@@ -1,7 +1,10 @@
 //! What the worker says of its shards.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::Error;
 use super::host::{Host, Place};
@@ -9,9 +12,12 @@ use super::hosted::Hosted;
 use crate::coordination::keys;
 use crate::ids::ShardId;
 use crate::rpc::{convert, proto};
+use crate::tasks::Tasks;
 
 /// How long a shard that is being opened or closed is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the disk has to say how full it is: one of others may never answer.
+const DISK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to count what payload indexes know.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -79,9 +85,34 @@ pub(super) async fn gather(
     Ok(reports)
 }
 
-/// How full the disk is; none when nobody can say.
-pub(super) fn disk(host: &Host) -> Option<proto::Disk> {
-    let found = rustix::fs::statvfs(&host.root).ok()?;
+/// How full the disk is; none when nobody can say in time.
+pub(super) async fn disk(host: &Host) -> Option<proto::Disk> {
+    let root = host.root.clone();
+    in_time(&host.tasks, &host.measuring, move || measure(&root)).await
+}
+
+/// What a measurement gives that may never end. One runs at a time, so that a disk that hangs takes one thread
+/// and not one for each report. One that was begun goes on when nobody waits for it any more.
+async fn in_time<T: Send + 'static>(
+    tasks: &Tasks,
+    turns: &Arc<Semaphore>,
+    measure: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    let measured = async {
+        let turn = Arc::clone(turns).acquire_owned().await.ok()?;
+        let measuring = tasks.spawn_blocking(move || {
+            let measured = measure();
+            drop(turn);
+            measured
+        });
+        measuring.await.ok().flatten()
+    };
+    let measured = tokio::time::timeout(DISK_TIMEOUT, measured).await;
+    measured.ok().flatten()
+}
+
+fn measure(root: &Path) -> Option<proto::Disk> {
+    let found = rustix::fs::statvfs(root).ok()?;
     let used = found.f_blocks.saturating_sub(found.f_bfree);
     let of_blocks = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Some(proto::Disk {
@@ -161,4 +192,26 @@ fn describe(mut report: proto::ShardReport, hosted: &Hosted) -> proto::ShardRepo
     report.indexed = indexed;
     report.note = failure.unwrap_or_else(|| index.note().to_owned());
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_takes_one_thread_and_no_report_waits_long_for_it() {
+        let (tasks, turns) = (Tasks::new(), Arc::new(Semaphore::new(1)));
+        assert_eq!(in_time(&tasks, &turns, || Some(1)).await, Some(1));
+        let (release, hung) = mpsc::channel::<()>();
+        let hanging = move || hung.recv().ok().map(|()| 2);
+        assert_eq!(in_time(&tasks, &turns, hanging).await, None);
+        let (began, another) = mpsc::channel();
+        let second = move || began.send(()).ok().map(|()| 3);
+        assert_eq!(in_time(&tasks, &turns, second).await, None);
+        assert!(another.try_recv().is_err(), "two at a time");
+        release.send(()).unwrap();
+        assert_eq!(in_time(&tasks, &turns, || Some(4)).await, Some(4));
+    }
 }

@@ -279,7 +279,7 @@ impl ShardService for Service {
     ) -> Result<Response<proto::ShardsResponse>, Status> {
         let shards = reports::gather(&self.host, reports::Depth::Counts).await;
         let shards = shards.map_err(|error| status(&error))?;
-        let disk = reports::disk(&self.host);
+        let disk = reports::disk(&self.host).await;
         Ok(Response::new(proto::ShardsResponse { shards, disk }))
     }
 }

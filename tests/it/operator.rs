@@ -1,5 +1,6 @@
 //! The operator's real process on a double of Kubernetes: what crashes, old states and numbers do to it.
 
+mod applications;
 mod canonical;
 mod contract;
 mod crashes;

@@ -103,7 +103,8 @@ pub struct ExternalEtcd {
 
     /// Secret with username and password, for an etcd that asks for users. The user needs to read and
     /// write every key that begins with prefix, the namespace and the name of this cluster, with slashes
-    /// between them and at the end, and nothing else.
+    /// between them and at the end, and nothing else. To endpoints of http both go in clear text, and
+    /// whoever sees them can write those keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret: Option<NameReference>,
 }

@@ -144,6 +144,13 @@ async fn a_cluster_of_a_user_of_its_own_range_serves_through_a_change_of_the_pas
     let cluster = Cluster::start(etcd.endpoint(), FIRST);
     let url = cluster.ready().await;
     collection_is_made(&url, "c").await;
+    for role in ROLES {
+        let log = cluster.log(role);
+        assert!(
+            log.contains("goes in clear text to endpoints of http"),
+            "{log}"
+        );
+    }
     let http = HttpClient::new();
     let put = async |path: &str, body: &Value| {
         let request = http.put(&format!("{url}{path}")).json(body);
