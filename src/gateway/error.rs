@@ -217,10 +217,7 @@ impl From<filter::Error> for Error {
 
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        match error {
-            index::Error::Wrong(text) => Self::Body(text),
-            index::Error::NotBuilt(name) => Self::NotBuilt(format!("index `{name}`").into()),
-        }
+        Self::Body(error.to_string())
     }
 }
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::{COVERED, FileSeal};
 use super::{Ask, Error, Hit, Kind, Manifest, Segment};
+use crate::query::index::GraphParameters;
 use crate::rows::Rows;
 
 mod code;
@@ -72,6 +73,17 @@ impl Default for Parameters {
         Self {
             bits: None,
             recall: 0.95,
+        }
+    }
+}
+
+impl Parameters {
+    /// The parameters that a collection asks for, with the usual ones where it says nothing.
+    pub fn of(wanted: GraphParameters) -> Self {
+        let usual = Self::default();
+        Self {
+            bits: wanted.bits,
+            recall: wanted.recall.unwrap_or(usual.recall),
         }
     }
 }

@@ -30,8 +30,8 @@ pub enum Kind {
     Graph,
 }
 
-/// Bytes of vectors below which a scan answers in the time that trees would take, without their
-/// build and memory (measured: `docs/performance.md`).
+/// Bytes of vectors below which a shard has no index unless one is asked for by name: a scan answers in
+/// the time that trees would take (measured: `docs/performance.md`), without a build and its memory.
 const FLAT_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 impl Kind {
@@ -40,7 +40,7 @@ impl Kind {
         if vector_bytes(points, dimensions) <= FLAT_BYTES_MAX {
             Self::Flat
         } else {
-            Self::Arroy
+            Self::Graph
         }
     }
 

@@ -19,7 +19,7 @@ use crate::coordination::records::IndexRecord;
 use crate::fault::{Fault, Kind};
 use crate::ids::{CollectionName, Malformed, Term};
 use crate::limits::REQUEST_TIMEOUT_DEFAULT;
-use crate::query::{IndexChoice, index};
+use crate::query::IndexChoice;
 use crate::rpc::proto::admin_service_server::AdminService;
 use crate::rpc::{self, Request, Response, Status, proto, to_status};
 use crate::tasks::Tasks;
@@ -119,13 +119,7 @@ fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollecti
         algorithm: request.index_algorithm,
         parameters: request.index_parameters.into_iter().collect(),
     };
-    index.wanted().map_err(|error| match error {
-        index::Error::Wrong(problem) => invalid(problem),
-        index::Error::NotBuilt(_) => {
-            let error = error.to_string();
-            to_status(&rpc::Error::new(Kind::Unimplemented, "master.index", error))
-        },
-    })?;
+    index.wanted().map_err(|error| invalid(error.to_string()))?;
     Ok(NewCollection {
         name: name(&request.name)?,
         dimensions: usize::try_from(request.dimensions).unwrap_or(usize::MAX),

@@ -164,7 +164,8 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         api,
         ending,
     };
-    round.run().await
+    // Boxed: all steps in one future are large.
+    Box::pin(round.run()).await
 }
 
 /// Whether there is a manifest to carry out.

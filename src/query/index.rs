@@ -14,6 +14,17 @@ pub enum Wanted {
     Flat,
     /// Random projection trees.
     Trees(TreeParameters),
+    /// A graph over small codes.
+    Graph(GraphParameters),
+}
+
+/// Parameters of a graph; an absent one is chosen by what a build measures.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct GraphParameters {
+    /// Bits of a code's component: 2, 4 or 8.
+    pub bits: Option<u8>,
+    /// The share of the ten nearest that a search is to find, 0.5 to 0.99.
+    pub recall: Option<f32>,
 }
 
 /// Parameters of trees; an absent one has its usual value.
@@ -27,16 +38,10 @@ pub struct TreeParameters {
     pub recall: Option<f32>,
 }
 
-/// Why a choice cannot be obeyed.
+/// Why a choice can never be obeyed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// A kind that is known and not built.
-    #[error("index `{0}` is not built yet")]
-    NotBuilt(&'static str),
-    /// It can never be obeyed.
-    #[error("{0}")]
-    Wrong(String),
-}
+#[error("{0}")]
+pub struct Error(String);
 
 impl IndexChoice {
     /// What is asked for, checked.
@@ -47,10 +52,10 @@ impl IndexChoice {
         let algorithm = self.algorithm.as_deref().map(str::to_ascii_lowercase);
         match algorithm.as_deref() {
             Some("arroy") => Ok(Wanted::Trees(self.trees()?)),
-            Some("graph") => Err(Error::NotBuilt("graph")),
+            Some("graph") => Ok(Wanted::Graph(self.graph()?)),
             None => self.without_parameters("no algorithm", Wanted::Automatic),
             Some("flat") => self.without_parameters("flat", Wanted::Flat),
-            Some(_) => Err(Error::Wrong("algorithm is not one of arroy, flat".into())),
+            Some(_) => Err(Error("algorithm is not one of graph, arroy, flat".into())),
         }
     }
 
@@ -67,31 +72,48 @@ impl IndexChoice {
             match name.as_str() {
                 "trees" => wanted.trees = Some(whole("trees", value, (1, 256))?),
                 "leaf_rows" => wanted.leaf_rows = Some(whole("leaf_rows", value, (16, 4_096))?),
-                "recall" => {
-                    let recall = value.parse().ok();
-                    let recall = recall.filter(|recall| (0.5..=0.99).contains(recall));
-                    wanted.recall =
-                        Some(recall.ok_or_else(|| {
-                            Error::Wrong("`recall` must be 0.5 to 0.99".to_owned())
-                        })?);
-                },
+                "recall" => wanted.recall = Some(recall(value)?),
                 other => return Err(unknown(other, "arroy", "trees, leaf_rows, recall")),
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn graph(&self) -> Result<GraphParameters, Error> {
+        let mut wanted = GraphParameters::default();
+        for (name, value) in &self.parameters {
+            match name.as_str() {
+                "bits" => {
+                    let bits = value.parse().ok();
+                    let bits = bits.filter(|bits| [2, 4, 8].contains(bits));
+                    let wrong = || Error("`bits` must be 2, 4 or 8".to_owned());
+                    wanted.bits = Some(bits.ok_or_else(wrong)?);
+                },
+                "recall" => wanted.recall = Some(recall(value)?),
+                other => return Err(unknown(other, "graph", "bits, recall")),
             }
         }
         Ok(wanted)
     }
 }
 
+fn recall(value: &str) -> Result<f32, Error> {
+    let recall = value.parse().ok();
+    recall
+        .filter(|recall| (0.5..=0.99).contains(recall))
+        .ok_or_else(|| Error("`recall` must be 0.5 to 0.99".to_owned()))
+}
+
 fn whole(name: &str, value: &str, (least, most): (u16, u16)) -> Result<u16, Error> {
     let number = value.parse().ok();
     number
         .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| Error::Wrong(format!("`{name}` must be {least} to {most}")))
+        .ok_or_else(|| Error(format!("`{name}` must be {least} to {most}")))
 }
 
 fn unknown(name: &str, algorithm: &str, known: &str) -> Error {
     let name: String = name.chars().take(64).collect();
-    Error::Wrong(format!(
+    Error(format!(
         "`{name}` is no parameter of an index with {algorithm}; {known} are known"
     ))
 }
@@ -122,8 +144,16 @@ mod tests {
             recall: Some(0.9),
         };
         assert_eq!(wanted(Some("Arroy"), &all), Ok(Wanted::Trees(trees)));
+        let graph = GraphParameters {
+            bits: Some(4),
+            recall: Some(0.9),
+        };
+        let all = [("bits", "4"), ("recall", "0.9")];
+        assert_eq!(wanted(Some("Graph"), &all), Ok(Wanted::Graph(graph)));
         for (algorithm, parameters, said) in [
-            (Some("graph"), ("m", "16"), "`graph` is not built yet"),
+            (Some("graph"), ("m", "16"), "`m` is no parameter"),
+            (Some("graph"), ("bits", "3"), "`bits` must be 2, 4 or 8"),
+            (Some("graph"), ("recall", "1"), "`recall` must be 0.5"),
             (Some("magic"), ("m", "16"), "algorithm is not one of"),
             (Some("flat"), ("trees", "3"), "`trees` is no parameter"),
             (None, ("trees", "3"), "`trees` is no parameter"),

@@ -13,7 +13,7 @@ use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::Epoch;
 use crate::index::due::{Built, Shard as Facts, Wish};
-use crate::index::{self, ArroyParameters, Identity, Kind, Open, Recipe};
+use crate::index::{self, ArroyParameters, GraphParameters, Identity, Kind, Open, Recipe};
 use crate::query::index::Wanted;
 use crate::query::{IndexChoice, Operation};
 use crate::store::{self, ShardIdentity};
@@ -349,6 +349,7 @@ fn wish(collection: &CollectionRecord) -> Wish {
         Ok(Wanted::Automatic) => Wish::Automatic,
         Ok(Wanted::Flat) => Wish::Flat,
         Ok(Wanted::Trees(wanted)) => Wish::Built(Recipe::Arroy(ArroyParameters::of(wanted))),
+        Ok(Wanted::Graph(wanted)) => Wish::Built(Recipe::Graph(GraphParameters::of(wanted))),
         Err(error) => {
             let (id, error) = (collection.id, error.to_string());
             tracing::warn!(collection = %id, error, "an index that is not known is asked for");

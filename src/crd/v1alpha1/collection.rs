@@ -180,7 +180,7 @@ choice! {
 )]
 pub struct Index {
     /// Graph: a graph of neighbours. Arroy: a forest of trees. Flat: no index, every vector is
-    /// compared. Absent: the server chooses. Graph is refused until it is available.
+    /// compared. Absent: the server chooses, Flat for few points and Graph for many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
 

@@ -171,7 +171,7 @@ fn a_collection_is_made_kept_taken_over_and_deleted_as_its_object_says() {
     let taken = objects.ready("twin", "False", "NameTaken");
     assert!(taken.contains("VectorCollection texts"), "{taken}");
 
-    // What is not built is refused by reason.
+    // What is not built, or no index, is refused by reason.
     for (name, more, reason) in [
         (
             "copies",
@@ -180,8 +180,8 @@ fn a_collection_is_made_kept_taken_over_and_deleted_as_its_object_says() {
         ),
         (
             "graph",
-            json!({"index": {"algorithm": "Graph"}}),
-            "IndexNotAvailable",
+            json!({"index": {"algorithm": "Graph", "parameters": {"bits": "3"}}}),
+            "IndexInvalid",
         ),
     ] {
         objects.apply(&objects.collection(name, more));

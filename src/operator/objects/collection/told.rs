@@ -12,7 +12,6 @@ const WARNED: &[&str] = &[
     "DeletionBlocked",
     "DeletionProtected",
     "IndexInvalid",
-    "IndexNotAvailable",
     "NameTaken",
     "ReplicationNotAvailable",
     "ShardsUnavailable",

@@ -51,10 +51,7 @@ impl Wanted {
         }
         let index = index_choice(spec)?;
         let build = index.wanted().map_err(|error| Refusal {
-            reason: match error {
-                index::Error::NotBuilt(_) => "IndexNotAvailable",
-                index::Error::Wrong(_) => "IndexInvalid",
-            },
+            reason: "IndexInvalid",
             message: error.to_string(),
         })?;
         Ok(Self {
@@ -194,9 +191,9 @@ mod tests {
                 "replicationFactor 2",
             ),
             (
-                json!({"index": {"algorithm": "Graph"}}),
-                "IndexNotAvailable",
-                "`graph` is not built",
+                json!({"index": {"algorithm": "Graph", "parameters": {"bits": "3"}}}),
+                "IndexInvalid",
+                "`bits` must be 2, 4 or 8",
             ),
             (
                 json!({"index": {"trees": 300}}),

@@ -228,8 +228,8 @@ fn what_differs_and_cannot_change_is_said_and_left() {
     for (asked, reason) in [
         (json!({"replicationFactor": 2}), "ReplicationNotAvailable"),
         (
-            json!({"index": {"algorithm": "Graph"}}),
-            "IndexNotAvailable",
+            json!({"index": {"algorithm": "Graph", "parameters": {"bits": "3"}}}),
+            "IndexInvalid",
         ),
     ] {
         let refused = of(&spec(asked), &[], &there);
