@@ -4,7 +4,7 @@ ARGS ?=
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: help setup build plugin dev check test test-long test-kubernetes docs gen manifests image-root bench bench-laptop
+.PHONY: help setup build plugin dev check test test-long test-kubernetes docs gen manifests image-root bench bench-graph bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -41,6 +41,9 @@ docs: setup ## the documentation of the code
 
 bench: setup ## benches: ratios against a named baseline in the same run
 	cargo bench
+
+bench-graph: setup ## the graph index beside hnswlib, in turns; DATA=FOLDER of real embeddings
+	@python=$$(scripts/demo-env benches) && "$$python" benches/graph.py --data $(DATA) $(ARGS)
 
 bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
 	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures the graph index beside hnswlib, in turns, on real embeddings.
 
-    python benches/graph.py --data FOLDER [--program PATH] [--rounds 4] [--bits 2]
+    make bench-graph DATA=FOLDER [ARGS="--rounds 4 --bits 2 --keep FOLDER"]
 
-FOLDER holds `minilm_base_f16.npy` and `minilm_queries_f32.npy`. It takes numpy and hnswlib from PyPI;
-the program is `cargo bench --bench graph --no-run`'s. Both are asked in turns within each round, so
+FOLDER holds `minilm_base_f16.npy` and `minilm_queries_f32.npy`. It takes numpy and hnswlib from PyPI
+(`benches/requirements.txt`); the program is that of `cargo bench --bench graph --no-run`. Both are asked in turns within each round, so
 that a busy machine is busy for both; rates are queries per second of the searching thread's own CPU
 time, interpolated between lists at equal recall (tie-aware: what is as near as the true tenth
 counts). hnswlib is built with M=16, efC=200 and asked in batches, the best of its efs.
@@ -74,13 +74,23 @@ def ask_hnswlib(index, ef, base, queries, tenth, repeats=3):
 def main():
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("--data", required=True)
-    parse.add_argument("--program", required=True)
+    parse.add_argument("--program", help="else it is built")
     parse.add_argument("--rounds", type=int, default=4)
     parse.add_argument("--bits", default="auto")
     parse.add_argument("--keep", help="folder for what is prepared and built, used again")
     asked = parse.parse_args()
+    asked.program = asked.program or built_program()
     with tempfile.TemporaryDirectory() as scratch:
         measure(asked, asked.keep or scratch)
+
+
+def built_program():
+    """Builds the bench's program; its path."""
+    command = ["cargo", "bench", "--bench", "graph", "--no-run", "--message-format=json"]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = [json.loads(line) for line in said.splitlines()]
+    made = [one for one in messages if one.get("executable") and one["target"]["name"] == "graph"]
+    return made[-1]["executable"]
 
 
 def prepare(asked, folder):
