@@ -204,7 +204,10 @@ fn of_workers(before: &VectorClusterStatus, after: &VectorClusterStatus, all: &m
                 let note = format!("{name} takes new shards again");
                 all.push(told("DrainCancelled", note));
             },
-            (then, "Missing") if !matches!(then, "" | "Missing") => {
+            // Between two pods of an update there is none.
+            (then, "Missing")
+                if !matches!(then, "" | "Missing") && operation(after, "Update").is_none() =>
+            {
                 all.push(warned("WorkerMissing", format!("{name} has no pod")));
             },
             _ => {},
