@@ -27,7 +27,6 @@ async fn what_is_not_built_says_so_by_name() {
         ("PUT", "new", r#"{"vectors": {"a": {"size": 1, "distance": "Dot"}, "b": {"size": 1, "distance": "Dot"}}}"#, 501, "several vectors"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "multivector_config": {}}}"#, 501, "multivectors"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot", "datatype": "uint8"}}"#, 501, "datatype"),
-        ("PUT", "new", &put(r#""vectorsphere": {"index": {"algorithm": "graph"}}"#), 501, "index `graph`"),
         ("PUT", "plain/index", r#"{"field_name": "a", "field_schema": "geo"}"#, 501, "payload index `geo`"),
         ("PUT", "plain/index", r#"{"field_name": "a"}"#, 501, "guessed"),
         ("POST", q, r#"{"query": {"recommend": {"positive": [1]}}}"#, 501, "recommend"),

@@ -29,11 +29,33 @@ fn segments(folder: &Path) -> Vec<Value> {
     found
 }
 
-async fn indexed(cluster: &LocalCluster) -> Option<()> {
-    let info = cluster
-        .must("GET", "/collections/trees", &Value::Null)
-        .await;
+async fn indexed(cluster: &LocalCluster, name: &str) -> Option<()> {
+    let path = format!("/collections/{name}");
+    let info = cluster.must("GET", &path, &Value::Null).await;
     (info["indexed_vectors_count"] == 40).then_some(())
+}
+
+/// Makes a collection of 40 points whose index is asked for by name, waits until that is built, and finds a
+/// point; the recipes of all segments.
+async fn built(cluster: &LocalCluster, name: &str, index: &Value) -> Vec<Value> {
+    let asked = json!({
+        "vectors": {"size": 2, "distance": "Dot"}, "shard_number": 1, "vectorsphere": {"index": index},
+    });
+    let path = format!("/collections/{name}");
+    cluster.must("PUT", &path, &asked).await;
+    let points = (0..40).map(|id| json!({"id": id, "vector": [id, 40 - id]}));
+    let points = json!({"points": points.collect::<Vec<_>>()});
+    cluster
+        .must("PUT", &format!("{path}/points?wait=true"), &points)
+        .await;
+    let patience = Duration::from_secs(60);
+    wait_for("the index is built", patience, || indexed(cluster, name)).await;
+    let asked = json!({"query": [1, 0], "limit": 1});
+    let found = cluster
+        .must("POST", &format!("{path}/points/query"), &asked)
+        .await;
+    assert_eq!(found["points"][0]["id"], 39, "{found}");
+    segments(&cluster.data_dir)
 }
 
 #[tokio::test]
@@ -72,19 +94,19 @@ async fn shards_gateways_and_index_are_those_that_were_asked_for() {
         assert_eq!(collection["shards"].as_array().unwrap().len(), 3);
     }
 
-    let index = json!({"index": {"algorithm": "arroy", "parameters": {"trees": 3}}});
-    let trees = json!({
-        "vectors": {"size": 2, "distance": "Dot"}, "shard_number": 1, "vectorsphere": index,
-    });
-    cluster.must("PUT", "/collections/trees", &trees).await;
-    let points = (0..40).map(|id| json!({"id": id, "vector": [id, 40 - id]}));
-    let points = json!({"points": points.collect::<Vec<_>>()});
-    let path = "/collections/trees/points?wait=true";
-    cluster.must("PUT", path, &points).await;
-    let patience = Duration::from_secs(60);
-    wait_for("the index is built", patience, || indexed(&cluster)).await;
-    let found = segments(&cluster.data_dir);
+    let trees = json!({"algorithm": "arroy", "parameters": {"trees": 3}});
+    let found = built(&cluster, "trees", &trees).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0]["recipe"]["arroy"]["trees"], 3);
     assert_eq!(found[0]["layout"]["trees"].as_array().unwrap().len(), 3);
+
+    let graph = json!({"algorithm": "graph", "parameters": {"bits": 8}});
+    let found = built(&cluster, "graph", &graph).await;
+    let graphs: Vec<&Value> = found
+        .iter()
+        .filter(|one| one["recipe"]["graph"].is_object())
+        .collect();
+    assert_eq!(graphs.len(), 1, "{found:?}");
+    assert_eq!(graphs[0]["recipe"]["graph"]["bits"], 8);
+    assert_eq!(graphs[0]["layout"]["file"]["bits"], 8);
 }
