@@ -21,7 +21,7 @@ pub(crate) struct HttpClient {
 }
 
 /// A request that has not been sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpRequest<'a> {
     by: &'a HttpClient,
     request: Request<Full<Bytes>>,
