@@ -6,7 +6,7 @@
 //! (`status`, `events`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -234,6 +234,7 @@ impl Round<'_> {
             annotations: self.cluster.metadata.annotations.as_ref().unwrap_or(&none),
             generation: self.cluster.metadata.generation.unwrap_or(0),
             plan: &self.plan,
+            fills: OnceLock::new(),
             members: self.etcd_members,
             seen: &self.seen,
             masters: state.as_ref().map_err(Clone::clone),

@@ -1,6 +1,7 @@
 //! What a round knows, and what follows from it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -29,6 +30,8 @@ pub(super) struct Situation<'a> {
     pub(super) masters: Result<&'a proto::GetClusterStateResponse, String>,
     pub(super) before: Option<&'a VectorClusterStatus>,
     pub(super) now: Timestamp,
+    /// What [`Situation::fills`] found out.
+    pub(super) fills: OnceLock<Fills>,
 }
 
 /// The revision that pods are brought to, and those around it.
@@ -130,19 +133,17 @@ impl<'a> Situation<'a> {
     }
 
     /// How full the workers' volumes are, as the masters say; of a worker that says nothing what it said
-    /// last, for it may have died of that.
-    pub(super) fn fills(&self) -> Fills {
+    /// last, for it may have died of that. Found out once.
+    pub(super) fn fills(&self) -> &Fills {
         let before = self.before.map_or(&[][..], |status| &status.workers);
-        volumes::fills(
-            &self.seen.claims,
-            self.masters.as_ref().ok().copied(),
-            before,
-        )
+        let state = self.masters.as_ref().ok().copied();
+        let find = || volumes::fills(&self.seen.claims, state, before);
+        self.fills.get_or_init(find)
     }
 
     /// The volumes that should be larger.
     pub(super) fn growths(&self) -> Vec<Growth> {
-        volumes::growths(self.spec, &self.seen.claims, &self.fills())
+        volumes::growths(self.spec, &self.seen.claims, self.fills())
     }
 
     /// The next step of an update to the revision in force.

@@ -18,7 +18,7 @@ use crate::crd::v1alpha1::{
     Endpoints, EtcdStatus, LastError, Power, Revision, RoleStatus, ShardStatus,
     VectorClusterStatus, VolumeStatus, WorkerStatus,
 };
-use crate::topology::Role;
+use crate::topology::{Component, Role};
 
 /// Errors that are kept.
 const LAST_ERRORS_MAX: usize = 10;
@@ -169,10 +169,13 @@ impl<'a> Facts<'a> {
     fn all_workers(&self) -> Vec<WorkerStatus> {
         let planned = self.situation.plan.components.iter();
         let planned = planned.filter(|one| one.role == Role::Worker);
+        let joined = joined(self.situation.before);
+        let was_there = |ordinal: u32| joined.contains(&ordinal);
         let mut workers: Vec<WorkerStatus> = planned
-            .map(|worker| self.worker(&worker.name, worker.ordinal, None))
+            .map(|worker| self.worker(worker, was_there(worker.ordinal), None))
             .chain(self.surplus.iter().map(|surplus| {
-                self.worker(&surplus.worker.name, surplus.worker.ordinal, Some(surplus))
+                let worker = &surplus.worker;
+                self.worker(worker, was_there(worker.ordinal), Some(surplus))
             }))
             .collect();
         for one in self.unlooked() {
@@ -212,11 +215,16 @@ impl<'a> Facts<'a> {
             .collect()
     }
 
-    fn worker(&self, name: &str, ordinal: u32, surplus: Option<&Surplus>) -> WorkerStatus {
+    fn worker(
+        &self,
+        worker: &Component,
+        was_there: bool,
+        surplus: Option<&Surplus>,
+    ) -> WorkerStatus {
+        let (name, ordinal) = (&*worker.name, worker.ordinal);
         let pod = self.pods(Role::Worker).find(|pod| pod.ordinal == ordinal);
         let mut claims = self.situation.seen.worker_claims();
         let claim = claims.find(|claim| claim.ordinal == ordinal);
-        let was_there = joined(self.situation.before).contains(&ordinal);
         let state = match (surplus, pod) {
             (Some(surplus), Some(_)) if surplus.is_empty() => "Drained",
             (Some(surplus), None) if surplus.is_empty() => "Removing",

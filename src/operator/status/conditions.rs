@@ -317,7 +317,7 @@ fn full(facts: &Facts<'_>) -> Vec<String> {
     volumes::full(
         situation.spec,
         &situation.seen.claims,
-        (&fills, least, USED_STEP),
+        (situation.fills(), least, USED_STEP),
     )
 }
 

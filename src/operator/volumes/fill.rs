@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::crd::v1alpha1::{AutoGrow, Storage, WorkerStatus};
+use crate::crd::v1alpha1::{AutoGrow, Storage, VolumeStatus, WorkerStatus};
 use crate::operator::names::claim_of;
 use crate::operator::observe::ClaimSeen;
 use crate::rpc::proto;
 use crate::topology::{Role, is_smaller, units};
 
-/// From here on a volume counts as full: less than this would hold an index that is being built.
+/// From here on a volume counts as full, for a person to look at.
 pub(in crate::operator) const FULL_PERCENT: u32 = 95;
 /// And until here one that was full.
 pub(in crate::operator) const STILL_FULL_PERCENT: u32 = 90;
@@ -37,14 +37,15 @@ pub(in crate::operator) fn fills(
     before: &[WorkerStatus],
 ) -> Fills {
     let processes = state.map_or(&[][..], |state| &state.processes);
-    let percent = |claim: &ClaimSeen| {
-        let mut processes = processes
-            .iter()
-            .filter(|one| claim_of(&one.name) == claim.name);
-        match processes.find_map(|process| process.disk) {
-            Some(disk) => measured(claim, disk),
-            None => remembered(claim, before),
-        }
+    let disks: BTreeMap<String, proto::Disk> = processes
+        .iter()
+        .filter_map(|process| Some((claim_of(&process.name), process.disk?)))
+        .collect();
+    let volumes = before.iter().filter_map(|worker| worker.volume.as_ref());
+    let known: BTreeMap<&str, &VolumeStatus> = volumes.map(|one| (&*one.claim, one)).collect();
+    let percent = |claim: &ClaimSeen| match disks.get(&claim.name) {
+        Some(disk) => measured(claim, *disk),
+        None => remembered(claim, known.get(&*claim.name)?),
     };
     let found = claims
         .iter()
@@ -62,13 +63,10 @@ fn measured(claim: &ClaimSeen, disk: proto::Disk) -> Option<u32> {
     u32::try_from(percent.min(100)).ok()
 }
 
-fn remembered(claim: &ClaimSeen, before: &[WorkerStatus]) -> Option<u32> {
-    let mut volumes = before.iter().filter_map(|worker| worker.volume.as_ref());
-    let known = volumes.find(|known| known.claim == claim.name)?;
-    let percent = known
-        .used_percent
-        .filter(|_| known.capacity == claim.capacity)?;
-    u32::try_from(percent).ok()
+fn remembered(claim: &ClaimSeen, known: &VolumeStatus) -> Option<u32> {
+    let percent = known.used_percent?;
+    let same = known.capacity == claim.capacity;
+    same.then(|| u32::try_from(percent).ok()).flatten()
 }
 
 fn share(of: u64, percent: u64) -> u64 {

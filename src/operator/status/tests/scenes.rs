@@ -3,6 +3,7 @@
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -221,6 +222,7 @@ impl World {
             masters: self.masters.as_ref().map_err(Clone::clone),
             before: self.before.as_ref(),
             now: Timestamp::from_second(self.now).unwrap(),
+            fills: OnceLock::new(),
         };
         let mut failed = self.kept.clone();
         failed.failed = Some("it never became ready".to_owned());

@@ -1,6 +1,7 @@
 //! What becomes of a spec, as far as pure functions show it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -169,6 +170,7 @@ fn is_taken_back(spec: &VectorClusterSpec) -> bool {
         masters: Err("no master is ready".to_owned()),
         before: Some(&status),
         now: at("2026-01-01T12:00:00Z"),
+        fills: OnceLock::new(),
     };
     situation.in_force(&asked).given_up.is_some()
 }
