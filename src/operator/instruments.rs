@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
@@ -84,7 +83,10 @@ pub struct Instruments {
 impl Instruments {
     /// Of an operator that has just started.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let clusters = Clusters::default();
+        let clusters = Clusters {
+            caches: Arc::default(),
+            clock: Arc::clone(&clock),
+        };
         let collector = Box::new(clusters.clone());
         let state = State {
             definitions: Err("the definitions have not been looked at yet".to_owned()),
@@ -187,12 +189,20 @@ impl Instruments {
 }
 
 /// What is told of the clusters in some caches.
-#[derive(Clone, Default)]
-struct Clusters(Arc<Mutex<Vec<Store<VectorCluster>>>>);
+#[derive(Clone)]
+struct Clusters {
+    caches: Arc<Mutex<Vec<Store<VectorCluster>>>>,
+    clock: Arc<dyn Clock>,
+}
 
 impl Clusters {
     fn lock(&self) -> MutexGuard<'_, Vec<Store<VectorCluster>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.wall_ms() / 1_000).unwrap_or(i64::MAX)
     }
 }
 
@@ -207,7 +217,7 @@ impl Collector for Clusters {
         let mut clusters: Vec<_> = self.lock().iter().flat_map(Store::state).collect();
         clusters.truncate(CLUSTERS_MAX);
         conditions(&clusters, &mut encoder)?;
-        blocked(&clusters, now(), &mut encoder)
+        blocked(&clusters, self.now(), &mut encoder)
     }
 }
 
@@ -241,15 +251,10 @@ fn conditions(
     Ok(())
 }
 
-/// By the clock that the status was written by.
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
 /// For each operation that a gate holds up: since how long.
 fn blocked(
     clusters: &[Arc<VectorCluster>],
-    now: Timestamp,
+    now: i64,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     let mut family = encoder.encode_descriptor(
@@ -272,7 +277,7 @@ fn blocked(
                 ("operation", operation.name.as_str()),
                 ("gate", gate.as_str()),
             ];
-            let seconds = now.as_second().saturating_sub(since.0.as_second()).max(0);
+            let seconds = now.saturating_sub(since.0.as_second()).max(0);
             ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }
     }
@@ -282,6 +287,8 @@ fn blocked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::clock::ManualClock;
     use kube::runtime::reflector::store;
     use kube::runtime::watcher::Event;
@@ -320,7 +327,9 @@ mod tests {
 
     #[tokio::test]
     async fn rounds_errors_and_conditions_are_told() {
-        let instruments = instruments();
+        let clock = Arc::new(ManualClock::default());
+        let instruments = Instruments::new(Arc::<ManualClock>::clone(&clock));
+        clock.advance(Duration::from_secs(90));
         instruments.set_part(Part::Leading);
         let done = instruments.round(async { Ok(7) }).await;
         assert_eq!(done.unwrap(), 7);
@@ -337,7 +346,7 @@ mod tests {
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             }], "operations": [{
                 "name": "Update", "state": "Waiting", "startedAt": "2026-01-01T00:00:00Z",
-                "blockedBy": "Approved", "blockedSince": "9999-01-01T00:00:00Z",
+                "blockedBy": "Approved", "blockedSince": "1970-01-01T00:00:30Z",
             }]},
         });
         let (clusters, mut writer) = store();
@@ -357,7 +366,7 @@ mod tests {
             "vectorsphere_operator_reconcile_seconds_count 2",
             "vectorsphere_cluster_condition{namespace=\"search\",cluster=\"small\",type=\"Ready\",status=\"True\"} 0",
             "vectorsphere_cluster_condition{namespace=\"search\",cluster=\"small\",type=\"Ready\",status=\"False\"} 1",
-            "vectorsphere_operation_blocked_seconds{namespace=\"search\",cluster=\"small\",operation=\"Update\",gate=\"Approved\"} 0",
+            "vectorsphere_operation_blocked_seconds{namespace=\"search\",cluster=\"small\",operation=\"Update\",gate=\"Approved\"} 60",
             "vectorsphere_operator_api_requests_total{verb=\"list\",resource=\"pods\",code=\"200\"} 1",
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");

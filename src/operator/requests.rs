@@ -3,7 +3,6 @@
 //! Labels come from the closed sets here. A path that names none of the kinds is `other`; the operator
 //! asks for no such. How long answers take is left to whoever looks at the API server.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -111,7 +110,7 @@ impl<S> Layer<S> for Counting {
     fn layer(&self, inner: S) -> Counted<S> {
         Counted {
             inner,
-            instruments: Arc::new(self.0.clone()),
+            instruments: self.0.clone(),
         }
     }
 }
@@ -120,7 +119,7 @@ impl<S> Layer<S> for Counting {
 #[derive(Debug, Clone)]
 pub(super) struct Counted<S> {
     inner: S,
-    instruments: Arc<Instruments>,
+    instruments: Instruments,
 }
 
 impl<S, B, A> Service<Request<B>> for Counted<S>
@@ -141,7 +140,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let uri = request.uri();
         let asked = named(request.method(), uri.path(), uri.query());
-        let instruments = Arc::clone(&self.instruments);
+        let instruments = self.instruments.clone();
         self.inner
             .call(request)
             .map(move |answer| {
