@@ -3,9 +3,9 @@
 //!
 //! What was accepted is kept in a ConfigMap of the cluster, and beside it the version that every pod came to
 //! be of last: versions are judged by both, for data was written by what ran and not by what was asked for.
-//! So a word too many in a manifest does not take a
-//! cluster that serves out of care: pods that die are made again and certificates renewed, by what was
-//! asked for before. A cluster that never was accepted is not made.
+//! So a word too many in a manifest does not take a cluster that serves out of care: pods that die are made
+//! again and certificates renewed, by what was asked for before. A cluster that never was accepted is not
+//! made.
 //!
 //! What a person says about pausing, deleting and protecting is taken from the new manifest in any case.
 
@@ -37,11 +37,27 @@ struct Accepted {
     settled: Option<String>,
 }
 
+/// What is known of a manifest.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// What is wrong with it, if anything is.
+    pub(super) refused: Option<Refused>,
+    /// Whether one is kept.
+    is_kept: bool,
+    /// The version that stands beside it.
+    settled: Option<String>,
+}
+
+impl Judged {
+    /// Whether there is a manifest to carry out.
+    pub(super) fn goes_on(&self) -> bool {
+        let refused = self.refused.as_ref();
+        refused.is_none_or(|refused| refused.instead.is_some())
+    }
+}
+
 /// Judges the manifest, and puts the last accepted one in its place when it is refused.
-pub(super) async fn judge(
-    cluster: &mut VectorCluster,
-    api: &ClusterApi,
-) -> Result<Option<Refused>, Error> {
+pub(super) async fn judge(cluster: &mut VectorCluster, api: &ClusterApi) -> Result<Judged, Error> {
     let name = config_map_name(&api.subject);
     let there = api.config_map(&name).await?;
     let kept = there.as_ref().and_then(read);
@@ -49,21 +65,29 @@ pub(super) async fn judge(
         // As good as none; the next manifest that is accepted replaces it.
         tracing::warn!(config_map = name, "the accepted manifest cannot be read");
     }
-    let Some((reason, why)) = fault(&cluster.spec, kept.as_ref()) else {
-        return Ok(None);
-    };
-    let instead = kept.map(|kept| {
-        let asked = std::mem::replace(&mut cluster.spec, kept.spec);
-        cluster.spec.paused = asked.paused;
-        cluster.spec.deletion_policy = asked.deletion_policy;
-        cluster.spec.deletion_protection = asked.deletion_protection;
-        kept.generation
+    let (is_kept, settled) = (
+        there.is_some(),
+        kept.as_ref().and_then(|kept| kept.settled.clone()),
+    );
+    let refused = fault(&cluster.spec, kept.as_ref()).map(|(reason, why)| {
+        let instead = kept.map(|kept| {
+            let asked = std::mem::replace(&mut cluster.spec, kept.spec);
+            cluster.spec.paused = asked.paused;
+            cluster.spec.deletion_policy = asked.deletion_policy;
+            cluster.spec.deletion_protection = asked.deletion_protection;
+            kept.generation
+        });
+        Refused {
+            reason,
+            why,
+            instead,
+        }
     });
-    Ok(Some(Refused {
-        reason,
-        why,
-        instead,
-    }))
+    Ok(Judged {
+        refused,
+        is_kept,
+        settled,
+    })
 }
 
 /// Why a manifest is not carried out: a reason and all faults of that kind.
@@ -120,18 +144,18 @@ fn config_map_name(subject: &Subject) -> String {
 pub(super) async fn keep(
     api: &ClusterApi,
     cluster: &VectorCluster,
+    judged: &Judged,
     owner: &Value,
 ) -> Result<(), Error> {
     let name = config_map_name(&api.subject);
-    let there = api.config_map(&name).await?;
-    if there.is_none() && api.is_there("v1", "ConfigMap", &name).await? {
+    if !judged.is_kept && api.is_there("v1", "ConfigMap", &name).await? {
         return Err(Error::NotOurs {
             kind: "ConfigMap",
             name,
         });
     }
-    let before = there.as_ref().and_then(read);
-    api.apply(&kept(&api.subject, cluster, before.as_ref(), owner))
+    let settled = settled(cluster).or(judged.settled.as_deref());
+    api.apply(&kept(&api.subject, cluster, settled, owner))
         .await
 }
 
@@ -148,14 +172,8 @@ fn settled(cluster: &VectorCluster) -> Option<&str> {
 }
 
 /// The ConfigMap that keeps a manifest.
-fn kept(
-    subject: &Subject,
-    cluster: &VectorCluster,
-    before: Option<&Accepted>,
-    owner: &Value,
-) -> Value {
+fn kept(subject: &Subject, cluster: &VectorCluster, settled: Option<&str>, owner: &Value) -> Value {
     let generation = cluster.metadata.generation.unwrap_or(0);
-    let settled = settled(cluster).or_else(|| before?.settled.as_deref());
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {
@@ -248,14 +266,6 @@ mod tests {
         };
         let mut cluster = VectorCluster::new("a", spec("0.4.0"));
         cluster.metadata.generation = Some(7);
-        let kept = |cluster: &VectorCluster, before: Option<&Accepted>| {
-            let kept = kept(&subject, cluster, before, &json!({}));
-            assert_eq!(kept["metadata"]["name"], "a-accepted");
-            read(&serde_json::from_value(kept).unwrap()).unwrap()
-        };
-        let first = kept(&cluster, None);
-        assert_eq!((first.generation, &first.spec), (7, &cluster.spec));
-        assert_eq!(first.settled, None);
         let up_to_date = |generation: i64| {
             serde_json::from_value(json!({"conditions": [{
                 "type": "RunningDesiredVersion", "status": "True", "reason": "UpToDate",
@@ -264,20 +274,17 @@ mod tests {
             }]}))
             .unwrap()
         };
+        assert_eq!(settled(&cluster), None);
         cluster.status = Some(up_to_date(6));
-        assert_eq!(
-            kept(&cluster, None).settled,
-            None,
-            "it speaks of what was before"
-        );
+        assert_eq!(settled(&cluster), None, "it speaks of what was before");
         cluster.status = Some(up_to_date(7));
-        let second = kept(&cluster, None);
-        assert_eq!(second.settled.as_deref(), Some("0.4.0"));
-        cluster.spec.version = "0.5.0".to_owned();
-        cluster.metadata.generation = Some(8);
-        assert_eq!(
-            kept(&cluster, Some(&second)).settled.as_deref(),
-            Some("0.4.0")
-        );
+        assert_eq!(settled(&cluster), Some("0.4.0"));
+        for settled in [None, Some("0.3.0")] {
+            let kept = kept(&subject, &cluster, settled, &json!({}));
+            assert_eq!(kept["metadata"]["name"], "a-accepted");
+            let read = read(&serde_json::from_value(kept).unwrap()).unwrap();
+            assert_eq!((read.generation, &read.spec), (7, &cluster.spec));
+            assert_eq!(read.settled.as_deref(), settled);
+        }
     }
 }

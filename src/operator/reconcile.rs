@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::accepted::{self, Refused};
+use super::accepted::{self, Judged};
 use super::act::{self, Act, Outcome};
 use super::cluster_api::{ClusterApi, within};
 use super::credentials::Maker;
@@ -99,8 +99,8 @@ struct Round<'a> {
     issuers: Option<Issuers>,
     seen: Seen,
     plan: Plan,
-    /// What is wrong with the manifest; what was accepted before may be in its place here.
-    refused: Option<Refused>,
+    /// What is known of the manifest; what was accepted before may be in its place here.
+    judged: Judged,
     next_worker_ordinal: u32,
     etcd_members: u32,
     /// It is deleted, and this is what that waits for.
@@ -132,7 +132,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
     let Some(mut cluster) = api.cluster().await? else {
         return Ok(Ended::AtRest);
     };
-    let refused = accepted::judge(&mut cluster, &api).await?;
+    let judged = accepted::judge(&mut cluster, &api).await?;
     let cluster = &cluster;
     let ending = if cluster.metadata.deletion_timestamp.is_some() {
         match holding::end(cluster, &api).await? {
@@ -142,7 +142,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
     } else {
         None
     };
-    if ending.is_none() && goes_on(refused.as_ref()) && !cluster.spec.paused {
+    if ending.is_none() && judged.goes_on() && !cluster.spec.paused {
         holding::hold(cluster, &api).await?;
         holding::adopt(cluster, &api).await?;
     }
@@ -158,7 +158,7 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
         // One that is only planned is not used up: its volume may belong to somebody else.
         next_worker_ordinal: observation.next_worker_ordinal,
         etcd_members: etcd_members(&cluster.spec, &seen),
-        refused,
+        judged,
         seen,
         plan,
         api,
@@ -168,18 +168,13 @@ pub(super) async fn round(told: &VectorCluster, context: &Context) -> Result<End
     Box::pin(round.run()).await
 }
 
-/// Whether there is a manifest to carry out.
-fn goes_on(refused: Option<&Refused>) -> bool {
-    refused.is_none_or(|refused| refused.instead.is_some())
-}
-
 impl Round<'_> {
     async fn run(mut self) -> Result<Ended, Error> {
         let stands = self
             .ending
             .as_ref()
             .is_none_or(|(reason, _)| *reason == "Protected");
-        let acts = goes_on(self.refused.as_ref()) && !self.cluster.spec.paused && stands;
+        let acts = self.judged.goes_on() && !self.cluster.spec.paused && stands;
         let mut outcome = Outcome::default();
         if acts {
             let found = self.find_issuers().await;
@@ -234,12 +229,12 @@ impl Round<'_> {
             annotations: self.cluster.metadata.annotations.as_ref().unwrap_or(&none),
             generation: self.cluster.metadata.generation.unwrap_or(0),
             plan: &self.plan,
-            fills: OnceLock::new(),
             members: self.etcd_members,
             seen: &self.seen,
             masters: state.as_ref().map_err(Clone::clone),
             before: self.cluster.status.as_ref(),
             now: Timestamp::now(),
+            fills: OnceLock::new(),
         };
         let asked = if acts {
             let asked = self.asked().await;
@@ -309,8 +304,8 @@ impl Round<'_> {
     ) {
         let maker = &self.context.maker;
         let spec = &self.cluster.spec;
-        if self.refused.is_none() {
-            let kept = accepted::keep(&self.api, self.cluster, &self.owner).await;
+        if self.judged.refused.is_none() {
+            let kept = accepted::keep(&self.api, self.cluster, &self.judged, &self.owner).await;
             done.outcome.keep("manifest", kept);
         }
         let rotate = self.cluster.annotations().get(ROTATE).map(String::as_str);
@@ -346,7 +341,7 @@ impl Round<'_> {
         }
         let after = status::status(&Facts {
             situation,
-            refused: self.refused.as_ref(),
+            refused: self.judged.refused.as_ref(),
             update: done
                 .update
                 .as_ref()

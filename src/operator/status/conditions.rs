@@ -224,19 +224,38 @@ fn spec_valid(facts: &Facts<'_>) -> Said {
 }
 
 fn version(facts: &Facts<'_>) -> Said {
-    let under_way = facts.update.and_then(|(_, step)| step.under_way.as_ref());
-    let (holds, reason, message) = match under_way {
-        None => (true, "UpToDate", String::new()),
-        Some(under_way) => {
-            let reason = if under_way.blocked_by.is_some() {
-                "UpdateBlocked"
-            } else {
-                "UpdatePending"
-            };
-            (false, reason, under_way.message.clone())
-        },
+    let Some((in_force, step)) = facts.update else {
+        return known_version(facts);
+    };
+    let (holds, reason, message) = if let Some(under_way) = &step.under_way {
+        let reason = if under_way.blocked_by.is_some() {
+            "UpdateBlocked"
+        } else {
+            "UpdatePending"
+        };
+        (false, reason, under_way.message.clone())
+    } else if let Some(given_up) = in_force.given_up {
+        let message = format!("the update to {} was taken back", given_up.hash);
+        (false, "UpdateBlocked", message)
+    } else {
+        (true, "UpToDate", String::new())
     };
     said("RunningDesiredVersion", holds, reason, message)
+}
+
+/// Where nothing was carried out, what was said before; at first there is nothing to update.
+fn known_version(facts: &Facts<'_>) -> Said {
+    const TYPE: &str = "RunningDesiredVersion";
+    let before = facts.situation.before.map(|status| &status.conditions);
+    let known = before.into_iter().flatten().find(|one| one.type_ == TYPE);
+    let known = known.filter(|one| one.status == "False");
+    let message = known.map_or_else(String::new, |one| one.message.clone());
+    let reason = match known.map(|one| &*one.reason) {
+        Some("UpdateBlocked") => "UpdateBlocked",
+        Some(_) => "UpdatePending",
+        None => "UpToDate",
+    };
+    said(TYPE, known.is_none(), reason, message)
 }
 
 fn etcd(facts: &Facts<'_>) -> Said {
@@ -313,7 +332,6 @@ fn full(facts: &Facts<'_>) -> Vec<String> {
     } else {
         volumes::FULL_PERCENT
     };
-    let fills = situation.fills();
     volumes::full(
         situation.spec,
         &situation.seen.claims,

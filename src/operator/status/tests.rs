@@ -173,6 +173,34 @@ fn ready_says_what_progresses_and_is_true_when_that_waits_for_a_person() {
     assert_eq!(ready("update waits"), said("True", "AllComponentsReady"));
 }
 
+/// What is said of the version that runs.
+fn version(world: &World) -> (String, String) {
+    let conditions = world.status().conditions.into_iter();
+    let mut found = conditions.filter(|one| one.type_ == "RunningDesiredVersion");
+    let found = found.next().unwrap();
+    (found.status, found.reason)
+}
+
+#[test]
+fn a_version_that_was_taken_back_is_not_what_runs() {
+    let said = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+    let world = |name: &str| {
+        all()
+            .into_iter()
+            .find(|(of, _world)| *of == name)
+            .unwrap()
+            .1
+    };
+    assert_eq!(version(&world("healthy")), said("True", "UpToDate"));
+    let taken_back = world("taken back");
+    assert_eq!(version(&taken_back), said("False", "UpdateBlocked"));
+    // While nothing is carried out what was known stays.
+    let mut paused = world("paused");
+    assert_eq!(version(&paused), said("True", "UpToDate"));
+    paused.before = Some(taken_back.status());
+    assert_eq!(version(&paused), said("False", "UpdateBlocked"));
+}
+
 #[test]
 fn what_is_not_served_is_named_and_of_many_the_first() {
     let mut world = World::healthy();

@@ -60,6 +60,26 @@ async fn a_cluster_goes_on_by_the_last_manifest_that_was_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_was_taken_back_is_not_what_the_next_one_follows() {
+    let scene = Scene::of(&server_with(&[manifest(CLUSTER, &json!({}))]));
+    let _operator = scene.operator("first").await;
+    scene.until_done().await;
+    scene.until_quiet().await;
+    scene.change(&json!({"spec": {"version": "0.2.0", "image": {"tag": "broken"}}}));
+    let back = scene.double.until("it is taken back", LIMIT, |state| {
+        let cluster = state.store.get(&cluster_key(CLUSTER))?;
+        let status = cluster["status"].to_string();
+        status.contains("RolledBack").then_some(())
+    });
+    back.await;
+    scene.until_quiet().await;
+    // Every pod is of 0.1.0 still.
+    scene.change(&json!({"spec": {"version": "0.3.0", "image": null}}));
+    let why = until_judged(&scene, "VersionSkip").await;
+    assert!(why.contains("from 0.1.0 to 0.3.0"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_new_cluster_that_is_refused_nothing_is_made() {
     let change = json!({"config": {"a": "b"}});
     let scene = Scene::of(&server_with(&[manifest(CLUSTER, &change)]));
