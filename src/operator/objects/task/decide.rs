@@ -234,35 +234,10 @@ fn hindrance(facts: &Facts<'_>, cluster: &VectorCluster) -> Option<(&'static str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
+    use super::super::tests::{at, cluster, task};
     use super::*;
-    use crate::topology::{LAPTOP_SAMPLE, manifest};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn task(name: &str, created: i64, spec: Value, status: Value) -> VectorOpsTask {
-        let mut whole =
-            json!({"cluster": "laptop", "task": "Restart", "ttlSecondsAfterFinished": 60});
-        for (key, value) in spec.as_object().unwrap() {
-            whole[key] = value.clone();
-        }
-        serde_json::from_value(json!({
-            "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorOpsTask",
-            "metadata": {"name": name, "creationTimestamp": at(created)},
-            "spec": whole, "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn cluster(change: impl FnOnce(&mut VectorCluster)) -> VectorCluster {
-        let spec = manifest::check(LAPTOP_SAMPLE).unwrap().spec;
-        let mut cluster = VectorCluster::new("laptop", spec);
-        change(&mut cluster);
-        cluster
-    }
 
     fn step(task: &VectorOpsTask, others: &[VectorOpsTask], cluster: &VectorCluster) -> Step {
         decide(&Facts {

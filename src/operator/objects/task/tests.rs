@@ -10,23 +10,29 @@ use crate::crd::v1alpha1::Power;
 use crate::operator::documented;
 use crate::topology::{LAPTOP_SAMPLE, manifest};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn task(spec: Value) -> VectorOpsTask {
+pub(super) fn task(name: &str, created: i64, spec: Value, status: Value) -> VectorOpsTask {
     let mut whole = json!({"cluster": "laptop", "task": "Restart", "ttlSecondsAfterFinished": 60});
     for (key, value) in spec.as_object().unwrap() {
         whole[key] = value.clone();
     }
     serde_json::from_value(json!({
         "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorOpsTask",
-        "metadata": {"name": "t", "creationTimestamp": at(5)}, "spec": whole,
+        "metadata": {"name": name, "creationTimestamp": at(created)},
+        "spec": whole, "status": status,
     }))
     .unwrap()
 }
 
-fn cluster(change: impl FnOnce(&mut VectorCluster)) -> VectorCluster {
+/// A task of this spec that nobody has looked at.
+fn asked(spec: Value) -> VectorOpsTask {
+    task("t", 5, spec, json!({}))
+}
+
+pub(super) fn cluster(change: impl FnOnce(&mut VectorCluster)) -> VectorCluster {
     let spec = manifest::check(LAPTOP_SAMPLE).unwrap().spec;
     let mut cluster = VectorCluster::new("laptop", spec);
     change(&mut cluster);
@@ -40,15 +46,10 @@ fn said(
     youngest: Option<i64>,
     others: bool,
 ) -> Report {
-    let runs = serde_json::from_value(json!({
-        "apiVersion": "vectorsphere.io/v1alpha1", "kind": "VectorOpsTask", "metadata": {"name": "r"},
-        "spec": {"cluster": "laptop", "task": "Restart", "ttlSecondsAfterFinished": 60},
-        "status": {"state": "Running"},
-    }));
-    let runs: VectorOpsTask = runs.unwrap();
+    let runs = task("r", 1, json!({}), json!({"state": "Running"}));
     let others = if others { vec![runs] } else { Vec::new() };
     let step = decide(&Facts {
-        task: &task(spec),
+        task: &asked(spec),
         others: &others,
         cluster,
         youngest: youngest.map(at),
@@ -64,7 +65,7 @@ fn said(
 /// What is said of a task whose cluster is not there yet.
 fn awaited() -> Report {
     let step = decide(&Facts {
-        task: &task(json!({})),
+        task: &asked(json!({})),
         others: &[],
         cluster: None,
         youngest: None,
@@ -107,7 +108,7 @@ fn all() -> Vec<Report> {
 fn every_state_and_reason_is_given_in_some_scene_and_none_that_is_not_documented() {
     let mut given = BTreeSet::new();
     for report in all() {
-        let status = status(&task(json!({})), &report, at(1_000));
+        let status = status(&asked(json!({})), &report, at(1_000));
         let [complete] = &*status.conditions else {
             panic!("{:?}", status.conditions);
         };

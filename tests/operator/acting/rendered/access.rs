@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::external_etcd::etcd;
 use super::{Small, manifest, prepared, small, until};
 use crate::acting::operator_process::calm;
 use crate::kubernetes::Kubernetes;
@@ -60,41 +61,6 @@ fn gateways_demand_certificates_of_applications() {
     until("gateways ask nobody", || {
         (asked("") == json!(0)).then_some(())
     });
-}
-
-/// An etcd without certificates, which asks for users.
-fn etcd(namespace: &str, image: &str) -> [Value; 2] {
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "etcd", "namespace": namespace, "labels": {"app": "etcd"}},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "securityContext": {
-                "runAsNonRoot": true, "runAsUser": 10001, "fsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [{
-                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent",
-                "args": [
-                    "--data-dir=/data", "--listen-client-urls=http://0.0.0.0:2379",
-                    format!("--advertise-client-urls=http://etcd.{namespace}.svc:2379"),
-                    "--auth-token-ttl=2",
-                ],
-                "readinessProbe": {"tcpSocket": {"port": 2379}, "periodSeconds": 1},
-                "securityContext": {
-                    "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            }],
-            "volumes": [{"name": "data", "emptyDir": {}}],
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "etcd", "namespace": namespace},
-        "spec": {"selector": {"app": "etcd"}, "ports": [{"port": 2379}]},
-    });
-    [pod, service]
 }
 
 fn account(namespace: &str, user: &str, password: &str) -> Value {
@@ -170,7 +136,8 @@ fn a_cluster_logs_in_at_an_etcd_that_asks_for_users() {
     let namespace = prepared(&kubernetes, "users");
     let _calm = calm();
     let name = namespace.name.as_str();
-    for object in etcd(name, &image) {
+    // Without certificates; it asks for users, and forgets their tokens soon.
+    for object in etcd(name, &image, &["--auth-token-ttl=2"], None) {
         kubernetes.apply(&object).accepted("etcd");
     }
     begins_to_ask(&kubernetes, name);

@@ -6,18 +6,38 @@ use super::authority::Authority;
 use super::{KINDS, OURS, manifest, prepared, small};
 use crate::kubernetes::Kubernetes;
 
-/// The etcd, with certificates on both sides, and its Service `etcd`.
-fn etcd(namespace: &str, image: &str) -> [Value; 2] {
-    let url = format!("https://etcd.{namespace}.svc:2379");
-    let arguments = [
+/// With certificates on both sides.
+const ON_BOTH_SIDES: [&str; 4] = [
+    "--cert-file=/tls/tls.crt",
+    "--key-file=/tls/tls.key",
+    "--trusted-ca-file=/tls/ca.crt",
+    "--client-cert-auth=true",
+];
+
+/// An etcd and its Service `etcd`, with these arguments, and with the Secret of this name at `/tls`.
+pub(super) fn etcd(
+    namespace: &str,
+    image: &str,
+    arguments: &[&str],
+    certificates: Option<&str>,
+) -> [Value; 2] {
+    let scheme = if certificates.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let mut all = vec![
         "--data-dir=/data".to_owned(),
-        "--listen-client-urls=https://0.0.0.0:2379".to_owned(),
-        format!("--advertise-client-urls={url}"),
-        "--cert-file=/tls/tls.crt".to_owned(),
-        "--key-file=/tls/tls.key".to_owned(),
-        "--trusted-ca-file=/tls/ca.crt".to_owned(),
-        "--client-cert-auth=true".to_owned(),
+        format!("--listen-client-urls={scheme}://0.0.0.0:2379"),
+        format!("--advertise-client-urls={scheme}://etcd.{namespace}.svc:2379"),
     ];
+    all.extend(arguments.iter().map(|&one| one.to_owned()));
+    let mut mounts = vec![json!({"name": "data", "mountPath": "/data"})];
+    let mut volumes = vec![json!({"name": "data", "emptyDir": {}})];
+    if let Some(name) = certificates {
+        mounts.push(json!({"name": "tls", "mountPath": "/tls"}));
+        volumes.push(json!({"name": "tls", "secret": {"secretName": name}}));
+    }
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "etcd", "namespace": namespace, "labels": {"app": "etcd"}},
@@ -28,18 +48,14 @@ fn etcd(namespace: &str, image: &str) -> [Value; 2] {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [{
-                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent", "args": arguments,
+                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent", "args": all,
                 "readinessProbe": {"tcpSocket": {"port": 2379}, "periodSeconds": 1},
                 "securityContext": {
                     "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
                 },
-                "volumeMounts": [
-                    {"name": "data", "mountPath": "/data"}, {"name": "tls", "mountPath": "/tls"},
-                ],
+                "volumeMounts": mounts,
             }],
-            "volumes": [
-                {"name": "data", "emptyDir": {}}, {"name": "tls", "secret": {"secretName": "server"}},
-            ],
+            "volumes": volumes,
         },
     });
     let service = json!({
@@ -66,7 +82,7 @@ fn two_clusters_of_one_name_on_one_etcd_never_meet() {
     kubernetes
         .apply(&server.secret(&one.name, "server"))
         .accepted("a Secret");
-    for object in etcd(&one.name, &image) {
+    for object in etcd(&one.name, &image, &ON_BOTH_SIDES, Some("server")) {
         kubernetes.apply(&object).accepted("etcd");
     }
     let external = json!({"etcd": {"external": {
