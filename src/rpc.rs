@@ -9,6 +9,7 @@ pub mod convert;
 pub mod server;
 pub mod status;
 
+mod gathered;
 mod generated;
 
 pub use channel::Channels;

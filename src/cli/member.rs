@@ -129,7 +129,7 @@ impl Member {
             card: shell.card,
             clock: Arc::clone(&shell.clock),
             entropy: shell.entropy,
-            serving: Tasks::new(),
+            serving: shell.tasks.apart(),
             staying: Tasks::new(),
             gate: Gate::new(keys),
             refusals: Refusals::new(&shell.metrics, Arc::clone(&shell.clock)),

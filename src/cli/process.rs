@@ -30,6 +30,8 @@ use crate::telemetry::{Metrics, start_logging};
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A process whose parent is gone must not outlive it by two seconds.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Threads of what serves nobody in particular; connections have their own.
+const OWN_THREADS_MAX: usize = 2;
 /// Threads that wait for the disk: more than one shard's writes and builds keep busy at once.
 const BLOCKING_THREADS_MAX: usize = 64;
 /// Threads that wait for the disk end when they had nothing to do for so long, with their memory.
@@ -71,7 +73,7 @@ where
     start_logging(&settings.logging);
     name_process();
     let ended = tie_to_parent(settings)
-        .and_then(|()| Ok(runtime(settings.threads)?))
+        .and_then(|()| Ok(runtime(settings.threads.min(OWN_THREADS_MAX))?))
         .and_then(|runtime| {
             let running = async {
                 let (shell, mut stop) = set_up(settings, role, rpc_listen).await?;
@@ -152,7 +154,7 @@ async fn set_up(
         card,
         clock: Arc::clone(&clock),
         entropy,
-        tasks: Tasks::new(),
+        tasks: Tasks::with_lanes(settings.threads)?,
         metrics: Metrics::new(role, clock),
     };
     Ok((shell, stop))

@@ -35,6 +35,7 @@ use etcd_client::{
     MaintenanceClient, PutOptions, TxnOp, WatchClient,
 };
 
+use hyper_util::rt::TokioIo;
 use tonic::transport::{Endpoint, Uri};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
@@ -251,7 +252,7 @@ impl Member {
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(service_fn(move |to: Uri| {
                 let connector = connector.clone();
-                async move { connector.connect(&to).await }
+                async move { connector.connect(&to).await.map(TokioIo::new) }
             }));
         let token = token.clone();
         let channel = channel

@@ -98,6 +98,7 @@ async fn accept(
             next = next => next,
             () = &mut stopping => return,
         };
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -113,9 +114,15 @@ async fn accept(
             refusals: refusals.clone(),
         };
         let stopping = tasks.stopping();
-        tasks.spawn("http-connection", async move {
-            door.serve((stream, peer), stopping).await;
-            drop(place);
+        let lane = Arc::new(tasks.place());
+        let held = Arc::clone(&lane);
+        tasks.spawn_at(&lane, "http-connection", async move {
+            // Read and written on the thread that serves it.
+            match TcpStream::from_std(stream) {
+                Ok(stream) => door.serve((stream, peer), stopping).await,
+                Err(error) => tracing::warn!(%error, "a connection is not served"),
+            }
+            drop((place, held));
         });
     }
 }

@@ -1,16 +1,20 @@
-//! Connections to other processes, one for each address, made when first used.
+//! Connections to other processes, one for each address and thread that serves connections
+//! ([`current_lane`]), made when first used: what a request asks of others is done on its own thread.
 //!
 //! A connection notices a silent peer by HTTP/2 keepalive and connects again by itself. The set is
 //! bounded: past the bound it is emptied, which costs the processes in use one new connection each.
 //! Who answers is checked by its certificate: the role that is asked must be its.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use tonic::transport::{Endpoint, Uri};
 use tower::service_fn;
 
+use super::gathered::Gathered;
 use super::proto::admin_service_client::AdminServiceClient;
 use super::proto::router_service_client::RouterServiceClient;
 use super::proto::shard_service_client::ShardServiceClient;
@@ -18,10 +22,12 @@ use super::status::Error;
 use crate::fault::Kind;
 use crate::limits::RPC_MESSAGE_BYTES_MAX;
 use crate::security::{Peer, Peers};
+use crate::tasks::current_lane;
 
 pub use tonic::transport::Channel;
 
-const CHANNELS_MAX: usize = 1_024;
+/// On all threads that serve connections together.
+const CHANNELS_MAX: usize = 4_096;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +38,7 @@ const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Channels {
     peers: Peers,
-    open: Mutex<HashMap<(&'static str, String), Channel>>,
+    open: Mutex<HashMap<(usize, &'static str, String), Channel>>,
 }
 
 impl Channels {
@@ -49,7 +55,7 @@ impl Channels {
     /// # Errors
     /// [`Kind::Internal`] when the address is none.
     pub fn to(&self, peer: Peer, address: &str) -> Result<Channel, Error> {
-        let key = (peer.as_str(), address.to_owned());
+        let key = (current_lane(), peer.as_str(), address.to_owned());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = open.get(&key) {
             return Ok(channel.clone());
@@ -64,7 +70,10 @@ impl Channels {
         let connector = self.peers.connector(peer);
         let connect = service_fn(move |to: Uri| {
             let connector = connector.clone();
-            async move { connector.connect(&to).await }
+            async move {
+                let connection = connector.connect(&to).await?;
+                io::Result::Ok(TokioIo::new(Gathered::new(connection)))
+            }
         });
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)

@@ -1,6 +1,7 @@
 //! Serves gRPC on a listener that is bound already, with bounds, until the tasks stop.
 //!
-//! Connections are counted, and wait in the backlog when there are too many, or too many greetings at
+//! Each connection is served by one of the threads for that, if the tasks have such. Connections are
+//! counted, and wait in the backlog when there are too many, or too many greetings at
 //! once; who does not show who it is in time, or may not connect, is closed.
 
 use std::io;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout as limited};
 use tokio_stream::StreamExt;
@@ -23,7 +24,7 @@ use tonic::transport::server::Connected;
 use crate::fault::chain;
 use crate::limits::CONNECTIONS_MAX;
 use crate::security::peers::{Acceptor, Connection};
-use crate::tasks::Tasks;
+use crate::tasks::{Place, Tasks};
 
 const STREAMS_MAX: u32 = 512;
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -46,35 +47,40 @@ pub fn serve(
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
-    let (greeted, connections) = mpsc::channel(GREETINGS_MAX);
-    tasks.spawn(
-        "rpc-accept",
-        accept(listener, acceptor, greeted, tasks.clone()),
-    );
-    let stopping = tasks.stopping();
-    tasks.spawn("rpc-server", async move {
-        let served = Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                ReceiverStream::new(connections).map(Ok::<_, io::Error>),
-                stopping,
-            )
-            .await;
-        if let Err(error) = served {
-            tracing::error!(error = chain(&error), "rpc server ended");
-        }
+    let serving = tasks.places().into_iter().map(|lane| {
+        let (greeted, connections) = mpsc::channel(GREETINGS_MAX);
+        let server = serve_one(connections, routes.clone(), tasks.clone());
+        tasks.spawn_at(&lane, "rpc-server", server);
+        greeted
     });
+    let servers: Vec<_> = serving.collect();
+    let accepting = accept(listener, acceptor, servers, tasks.clone());
+    tasks.spawn("rpc-accept", accepting);
     Ok(address)
+}
+
+/// Serves the connections of one lane.
+async fn serve_one(connections: mpsc::Receiver<Counted>, routes: Routes, tasks: Tasks) {
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            ReceiverStream::new(connections).map(Ok::<_, io::Error>),
+            tasks.stopping(),
+        )
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = chain(&error), "rpc server ended");
+    }
 }
 
 async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
-    greeted: mpsc::Sender<Counted>,
+    servers: Vec<mpsc::Sender<Counted>>,
     tasks: Tasks,
 ) {
     let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
@@ -90,6 +96,7 @@ async fn accept(
             next = next => next,
             () = &mut stopping => return,
         };
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -98,14 +105,20 @@ async fn accept(
                 continue;
             },
         };
-        let (acceptor, greeted) = (acceptor.clone(), greeted.clone());
-        tasks.spawn("rpc-greeting", async move {
-            match limited(GREETING_TIMEOUT, acceptor.accept(stream)).await {
+        let (acceptor, lane) = (acceptor.clone(), Arc::new(tasks.place()));
+        let Some(greeted) = servers.get(lane.number()).cloned() else {
+            return;
+        };
+        let held = Arc::clone(&lane);
+        tasks.spawn_at(&lane, "rpc-greeting", async move {
+            let greet = async { acceptor.accept(TcpStream::from_std(stream)?).await };
+            match limited(GREETING_TIMEOUT, greet).await {
                 // The server is gone when nobody takes it: the process ends.
                 Ok(Ok(connection)) => {
                     let counted = Counted {
                         connection,
                         _place: place,
+                        _lane: held,
                     };
                     drop(greeted.send(counted).await);
                 },
@@ -121,6 +134,7 @@ async fn accept(
 struct Counted {
     connection: Connection,
     _place: Option<OwnedSemaphorePermit>,
+    _lane: Arc<Place>,
 }
 
 impl Connected for Counted {

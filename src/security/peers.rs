@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::verify_server_name;
@@ -131,7 +130,7 @@ impl Connector {
     ///
     /// # Errors
     /// When nobody answers there, or not who was expected.
-    pub async fn connect(&self, to: &Uri) -> io::Result<TokioIo<Connection>> {
+    pub async fn connect(&self, to: &Uri) -> io::Result<Connection> {
         let host = to.host().ok_or_else(|| invalid("an address has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = to
@@ -140,13 +139,13 @@ impl Connector {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let Some(config) = self.credentials.client() else {
-            return Ok(TokioIo::new(Connection::Plain(stream)));
+            return Ok(Connection::Plain(stream));
         };
         let name = self.expected.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name).map_err(|error| invalid(&error.to_string()))?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         let stream = Box::new(TlsStream::from(stream));
-        Ok(TokioIo::new(Connection::Encrypted(stream)))
+        Ok(Connection::Encrypted(stream))
     }
 }
 

@@ -55,7 +55,11 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut inside = self.0.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.readers -= 1;
+        // Only who closes the gate waits for this.
+        let awaited = inside.closing && inside.readers == 0;
         drop(inside);
-        self.0.changed.notify_all();
+        if awaited {
+            self.0.changed.notify_all();
+        }
     }
 }

@@ -42,7 +42,7 @@ async fn meet(client: &Peers, expected: Peer, worker: &Peers) -> Result<(), Stri
     let asking = async {
         let uri = format!("http://{address}").parse().unwrap();
         let connection = client.connector(expected).connect(&uri).await;
-        let mut connection = connection.map_err(|e| format!("client: {e}"))?.into_inner();
+        let mut connection = connection.map_err(|e| format!("client: {e}"))?;
         // Who speaks in plain text is heard at once.
         let spoken = connection.write_all(b"hello, may I come in?").await;
         spoken.map_err(|e| format!("client: {e}"))?;
