@@ -15,8 +15,10 @@
 //! or in the folder format knows the kinds' own files.
 //!
 //! [`build()`] makes a segment from a read snapshot, in the background, atomically; [`open_dir`] finds
-//! it again after any crash; [`due`] says when to build.
+//! it again after any crash; [`due`] says when to build; a [`Set`] is what a shard has of them; [`learn`]
+//! says how hard to look.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,9 +33,11 @@ pub mod due;
 mod error;
 mod folder;
 mod graph;
+pub mod learn;
 mod manifest;
 mod mapped;
 mod scan;
+mod set;
 pub mod simd;
 pub mod top;
 
@@ -43,6 +47,7 @@ pub use error::Error;
 pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
 pub use graph::Parameters as GraphParameters;
 pub use manifest::{Identity, Kind, Manifest, Recipe};
+pub use set::Set;
 
 /// Asked now and then by long work: whether to give up. Cheap, and answered from any thread.
 pub type Stop<'a> = &'a (dyn Fn() -> bool + Send + Sync);
@@ -102,7 +107,7 @@ pub struct Hit {
 }
 
 /// What a search found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     /// The nearest first; equal scores in the order of their rows.
     pub hits: Vec<Hit>,
@@ -113,8 +118,9 @@ pub struct Answer {
     pub failed: Vec<(u64, Error)>,
 }
 
-/// A built index over some of a shard's rows, whatever its kind. Never changed once built.
-pub trait Segment: Send + Sync + std::fmt::Debug {
+/// A built index over some of a shard's rows, whatever its kind. Never changed once built. A kind may
+/// look for its own among others, to build from.
+pub trait Segment: Any + Send + Sync + std::fmt::Debug {
     /// The kind of index.
     fn kind(&self) -> Kind;
 
@@ -175,22 +181,83 @@ pub fn search(
     query: &[f32],
     ask: &Ask<'_>,
 ) -> Result<Answer, Error> {
-    if query.len() != rows.dimensions() {
+    let answers = search_many(segments, rows, &[query], ask)?;
+    Ok(answers.into_iter().next().unwrap_or_default())
+}
+
+/// The same for several queries of one kind: answers as if asked one by one, faster.
+///
+/// # Errors
+/// As [`search`]; the first error that one of them meets.
+pub fn search_many(
+    segments: &[Arc<dyn Segment>],
+    rows: &dyn Rows,
+    queries: &[&[f32]],
+    ask: &Ask<'_>,
+) -> Result<Vec<Answer>, Error> {
+    let expected = rows.dimensions();
+    if let Some(query) = queries.iter().find(|query| query.len() != expected) {
         return Err(Error::Dimensions {
-            expected: rows.dimensions(),
+            expected,
             got: query.len(),
         });
     }
-    let mut answer = Answer {
-        hits: Vec::new(),
-        scored: 0,
+    let mut found = Tally {
+        tops: queries
+            .iter()
+            .map(|_| top::Top::new(rows.distance(), ask.k))
+            .collect(),
+        scored: vec![0; queries.len()],
         failed: Vec::new(),
     };
-    if ask.k == 0 {
-        return Ok(answer);
+    if ask.k > 0 {
+        let rest = ask_segments(segments, rows, queries, ask, &mut found)?;
+        if !rest.is_empty() {
+            let scanned = scan::scan(rows, &rest, queries, &mut found.tops, ask.stop)?;
+            found.compared(std::iter::repeat_n(scanned, queries.len()));
+        }
     }
-    let mut top = top::Top::new(rows.distance(), ask.k);
-    // What no segment has answered for yet.
+    Ok(found.into_answers())
+}
+
+/// What was found so far, for each query.
+struct Tally {
+    tops: Vec<top::Top>,
+    scored: Vec<u64>,
+    /// The segments that failed, and why.
+    failed: Vec<(u64, Error)>,
+}
+
+impl Tally {
+    /// Adds what was compared with each query.
+    fn compared(&mut self, counts: impl Iterator<Item = u64>) {
+        for (scored, count) in self.scored.iter_mut().zip(counts) {
+            *scored = scored.saturating_add(count);
+        }
+    }
+
+    /// The failures go with the first answer: one is enough to take a segment out of use.
+    fn into_answers(self) -> Vec<Answer> {
+        let mut failed = Some(self.failed);
+        let answers = self.tops.into_iter().zip(self.scored);
+        answers
+            .map(|(top, scored)| Answer {
+                hits: top.into_hits(),
+                scored,
+                failed: failed.take().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+/// Asks the segments that are worth it, and answers which rows nobody has answered for yet.
+fn ask_segments<'a>(
+    segments: &[Arc<dyn Segment>],
+    rows: &'a dyn Rows,
+    queries: &[&[f32]],
+    ask: &Ask<'_>,
+    found: &mut Tally,
+) -> Result<Cow<'a, RoaringBitmap>, Error> {
     let mut rest = match ask.allowed {
         Some(allowed) => Cow::Owned(rows.live() & allowed),
         None => Cow::Borrowed(rows.live()),
@@ -213,35 +280,38 @@ pub fn search(
             allowed: (!whole).then_some(mine.as_ref()),
             ..*ask
         };
-        match guarded(segment.as_ref(), rows, query, &asked) {
-            Ok((hits, scored)) => {
-                hits.into_iter().for_each(|hit| top.offer(hit));
-                answer.scored = answer.scored.saturating_add(scored);
-                rest = Cow::Owned(rest.as_ref() - mine.as_ref());
+        match guarded(segment.as_ref(), rows, queries, &asked) {
+            Ok(answers) => {
+                found.compared(answers.iter().map(|(_, scored)| *scored));
+                for (top, (hits, _)) in found.tops.iter_mut().zip(answers) {
+                    hits.into_iter().for_each(|hit| top.offer(hit));
+                }
+                rest = if mine.len() == rest.len() {
+                    Cow::Owned(RoaringBitmap::new())
+                } else {
+                    Cow::Owned(rest.as_ref() - mine.as_ref())
+                };
             },
             Err(Error::Stopped) => return Err(Error::Stopped),
-            Err(error) => answer.failed.push((segment.sequence(), error)),
+            Err(error) => found.failed.push((segment.sequence(), error)),
         }
     }
-    if !rest.is_empty() {
-        let scanned = scan::scan(rows, &rest, query, &mut top, ask.stop)?;
-        answer.scored = answer.scored.saturating_add(scanned);
-    }
-    answer.hits = top.into_hits();
-    Ok(answer)
+    Ok(rest)
 }
 
-/// A segment's answer; a panic in it is an error of that segment and of nobody else.
+/// A segment's answers; a panic in it is an error of that segment and of nobody else.
 fn guarded(
     segment: &dyn Segment,
     rows: &dyn Rows,
-    query: &[f32],
+    queries: &[&[f32]],
     ask: &Ask<'_>,
-) -> Result<(Vec<Hit>, u64), Error> {
+) -> Result<Vec<(Vec<Hit>, u64)>, Error> {
     // What a panic leaves behind is dropped here: nothing that is shared is changed by a search.
-    catch_unwind(AssertUnwindSafe(|| segment.search(rows, query, ask))).unwrap_or(Err(
-        Error::Panicked {
-            during: "the search",
-        },
-    ))
+    let asking = || match queries {
+        [query] => segment.search(rows, query, ask).map(|answer| vec![answer]),
+        queries => segment.search_many(rows, queries, ask),
+    };
+    catch_unwind(AssertUnwindSafe(asking)).unwrap_or(Err(Error::Panicked {
+        during: "the search",
+    }))
 }

@@ -14,7 +14,7 @@ pub mod selector;
 
 pub use collection::{
     Alias, AliasAction, CollectionInfo, CollectionStatus, IndexChoice, NewCollection,
-    PayloadIndexInfo, Shape,
+    PayloadIndexInfo, SearchQuality, Shape,
 };
 pub use field::FieldPath;
 pub use filter::{Condition, FieldTest, Filter, Scalar};

@@ -198,6 +198,11 @@ impl Shard {
         Ok(())
     }
 
+    /// The payload indexes that there are, or that are being made.
+    pub fn payload_indexes(&self) -> BTreeMap<String, IndexKind> {
+        self.environment.frame().fields.kinds()
+    }
+
     /// A view of the shard as the last durable write left it.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ mod build;
 mod error;
 mod host;
 mod hosted;
+mod live;
+mod own_fields;
 mod reports;
 mod search;
 mod service;

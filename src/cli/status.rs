@@ -1,5 +1,6 @@
 //! What a cluster looks like: asked of a master, printed for a person or as JSON for a program.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -86,10 +87,7 @@ pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> St
     for collection in &state.collections {
         for shard in &collection.shards {
             let report = shard.report.clone().unwrap_or_default();
-            let index = format!(
-                "{} {} ({} of {})",
-                report.index_kind, report.index_state, report.indexed, report.points
-            );
+            let index = index_of(&report);
             rows.push(row([
                 &collection.name,
                 &shard.number.to_string(),
@@ -113,6 +111,19 @@ pub(super) fn text_of(state: &proto::GetClusterStateResponse, now_ms: u64) -> St
         text.push('\n');
     }
     text
+}
+
+/// How a shard's index is, and what searches find with it.
+fn index_of(report: &proto::ShardReport) -> String {
+    let mut index = format!(
+        "{} {} ({} of {})",
+        report.index_kind, report.index_state, report.indexed, report.points
+    );
+    if let Some(quality) = &report.quality {
+        let (recall, effort) = (quality.recall, quality.effort);
+        _ = write!(index, ", recall {recall:.3} at effort {effort}");
+    }
+    index
 }
 
 #[cfg(test)]

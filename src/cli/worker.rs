@@ -26,6 +26,7 @@ pub(super) fn run(args: WorkerArgs) -> ExitCode {
 }
 
 async fn work(shell: Shell, settings: Worker) -> anyhow::Result<()> {
+    let build_threads = settings.process.threads;
     let (member, listener, rpc_listener) = Member::new("worker", shell, settings.process, None)?;
     let rpc_listener = rpc_listener.context("no listener for gRPC")?;
     let router = member.probes().router(member.gate.clone());
@@ -53,6 +54,7 @@ async fn work(shell: Shell, settings: Worker) -> anyhow::Result<()> {
         limits: worker::Limits {
             open_max: settings.environments_open_max,
             searches_max: settings.searches_max,
+            build_threads,
             store: Options {
                 map_bytes: bytes(settings.map_bytes),
                 map_bytes_max: bytes(settings.map_bytes_max),

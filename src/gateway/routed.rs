@@ -30,7 +30,7 @@ use crate::fault::{Fault, Kind, chain};
 use crate::ids::{CollectionName, Revision};
 use crate::query::{
     Alias, AliasAction, CollectionInfo, CollectionStatus, Filter, IndexChoice, NewCollection,
-    Operation, Page, PayloadIndexInfo, Record, ScoredPoint, Scroll, Search, Shape,
+    Operation, Page, PayloadIndexInfo, Record, ScoredPoint, Scroll, Search, SearchQuality, Shape,
 };
 use crate::resilience::backoff::Backoff;
 use crate::router::{self, Collection, Maps, Router};
@@ -62,6 +62,21 @@ pub struct Routed {
     pub clock: Arc<dyn Clock>,
     /// Where jitter comes from.
     pub entropy: Arc<Entropy>,
+}
+
+/// The payload indexes that shards have and the collection does not declare, with their points.
+fn own_payload_indexes(
+    record: &CollectionRecord,
+    reports: &[proto::ShardReport],
+) -> BTreeMap<String, u64> {
+    let mut own = BTreeMap::new();
+    for (field, points) in reports.iter().flat_map(|report| &report.payload_indexes) {
+        if !record.payload_indexes.contains_key(field) {
+            let sum: &mut u64 = own.entry(field.clone()).or_default();
+            *sum = sum.saturating_add(*points);
+        }
+    }
+    own
 }
 
 fn shape_of(record: &CollectionRecord) -> Shape {
@@ -159,11 +174,18 @@ impl Cluster for Routed {
             },
             config: record.config.clone(),
             payload_indexes: indexes.collect::<BTreeMap<_, _>>(),
+            own_payload_indexes: own_payload_indexes(record, &reports),
             status,
             shards: record.shard_count,
             points: reports.iter().map(|report| report.points).sum(),
             indexed_vectors: reports.iter().map(|report| report.indexed).sum(),
             segments: u64::try_from(built.count()).unwrap_or(0),
+            quality: SearchQuality::over(
+                reports
+                    .iter()
+                    .filter_map(|report| report.quality.as_ref())
+                    .map(convert::quality_from_wire),
+            ),
         })
     }
 

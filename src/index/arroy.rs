@@ -191,7 +191,13 @@ impl Segment for Arroy {
         let mut walk = self.forest.walk(query, ask.allowed, ask.stop);
         while walk.found() < wanted && walk.next_leaf()?.is_some() {}
         let mut top = Top::new(rows.distance(), ask.k);
-        let scored = scan::scan(rows, &walk.into_found(), query, &mut top, ask.stop)?;
+        let scored = scan::scan(
+            rows,
+            &walk.into_found(),
+            &[query],
+            std::slice::from_mut(&mut top),
+            ask.stop,
+        )?;
         Ok((top.into_hits(), scored))
     }
 

@@ -12,9 +12,13 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::manifest::{FORMAT, Layout};
-use super::{Error, Identity, Manifest, Open, Recipe, Stop, arroy, folder, graph};
+use super::set::Uncovered;
+use super::{Error, Identity, Manifest, Open, Recipe, Segment, Stop, arroy, folder, graph};
 use crate::clock::Clock;
 use crate::rows::Rows;
+
+/// The niceness of a build's threads: they have a tenth of a core's time where searches want all of it.
+const NICE: i32 = 10;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,10 @@ pub struct Job<'a> {
     pub store: Uuid,
     /// The store's sequence number at the snapshot.
     pub sequence: u64,
+    /// An index of the same store that this one replaces: some kinds start from it.
+    pub before: Option<&'a dyn Segment>,
+    /// A segment that stays: this one covers only what that one does not.
+    pub beside: Option<&'a Open>,
     /// Threads that may compute at once, at least one.
     pub threads: usize,
     /// Where the duration is read.
@@ -79,6 +87,18 @@ impl Job<'_> {
         (self.progress)(Progress { step, done, of });
     }
 
+    /// The threads that compute, to be built. Searches go before them: they are nice.
+    pub(super) fn threads(&self) -> rayon::ThreadPoolBuilder {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.max(1))
+            .thread_name(|number| format!("index-build-{number}"))
+            .start_handler(|_number| {
+                // A build that is not nice is a build all the same.
+                let thread = rustix::thread::gettid();
+                let _refused = rustix::process::setpriority_process(Some(thread), NICE);
+            })
+    }
+
     /// An error when the build is to end.
     pub(super) fn go_on(&self) -> Result<(), Error> {
         if (self.stop)() {
@@ -89,15 +109,20 @@ impl Job<'_> {
     }
 }
 
-/// Builds a segment over the live rows of the snapshot. One build at a time in a folder.
+/// Builds a segment over the live rows of the snapshot, or over those that [`Job::beside`] does not
+/// cover. One build at a time in a folder.
 ///
 /// # Errors
 /// [`Error::Stopped`] when told to stop; else why it failed. Nothing is left of it in either case.
 pub fn build(dir: &Path, job: &Job<'_>) -> Result<Open, Error> {
     fs_err::create_dir_all(dir)?;
     let building = folder::begin(dir, job.sequence)?;
+    let uncovered = job
+        .beside
+        .map(|main| Uncovered::new(job.rows, main.segment.covered()));
+    let rows: &dyn Rows = uncovered.as_ref().map_or(job.rows, |rows| rows);
     // Whatever a panic leaves half done is in the temporary folder, which goes.
-    let filled = catch_unwind(AssertUnwindSafe(|| fill(&building, job)));
+    let filled = catch_unwind(AssertUnwindSafe(|| fill(&building, &Job { rows, ..*job })));
     let filled = filled.unwrap_or(Err(Error::Panicked {
         during: "the build",
     }));
@@ -159,6 +184,7 @@ fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
         distance: job.rows.distance(),
         rows: covered.len(),
         recipe: job.recipe.clone(),
+        beside: job.beside.map(Open::name),
         build_ms: u64::try_from(build_ms).unwrap_or(u64::MAX),
         recall,
         layout,

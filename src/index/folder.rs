@@ -8,7 +8,7 @@
 //!
 //! A build fills `tmp-*`, syncs every file, writes and syncs the manifest, syncs the folder, renames
 //! it, syncs the parent: whatever moment a crash comes at, [`open_dir`] finds the old segment or the
-//! new one. It removes what builds left, moves aside what does not check, ignores what it does not
+//! new one, and the one that it stands beside. It removes what builds left, moves aside what does not check, ignores what it does not
 //! know, and never fails because of a segment: the shard then serves exactly.
 //!
 //! Opening looks at the manifest, the lengths and the set of covered rows, whose size is bounded by
@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub(super) use super::manifest::FileSeal;
 use super::manifest::{Layout, spelled};
-use super::{Error, Identity, Manifest, Segment, Stop, arroy, graph};
+use super::{Error, Identity, Manifest, Segment, Set, Stop, arroy, graph};
 
 const MANIFEST: &str = "manifest.json";
 pub(super) const COVERED: &str = "covered";
@@ -54,6 +54,11 @@ impl Open {
     /// The folder's name.
     pub fn name(&self) -> String {
         file_name(&self.path)
+    }
+
+    /// Whether this one covers what the other does not.
+    pub(super) fn stands_beside(&self, main: &Self) -> bool {
+        self.manifest.beside.as_ref() == Some(&main.name())
     }
 
     /// Reads every file and compares it with its checksum. Takes as long as the disk takes.
@@ -100,8 +105,8 @@ pub struct Quarantined {
 /// What a folder held.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The newest segment that checks.
-    pub open: Option<Open>,
+    /// The newest segment that checks, and the one that it stands beside.
+    pub set: Set,
     /// What did not check. Someone should hear of it.
     pub quarantined: Vec<Quarantined>,
     /// Removed: builds that did not end, and segments that a newer one replaces.
@@ -133,13 +138,18 @@ pub fn open_dir(dir: &Path, identity: &Identity) -> Result<Found, Error> {
     // The numbers are padded: the newest is the last by name.
     segments.sort_unstable();
     for name in segments.into_iter().rev() {
-        if found.open.is_some() {
+        let newest = found.set.main.as_ref();
+        let main = newest.is_some_and(|side| side.manifest.beside.as_ref() == Some(&name));
+        if newest.is_some() && (!main || found.set.side.is_some()) {
             retire(dir, &name)?;
             found.removed.push(name);
             continue;
         }
         match open(&dir.join(&name), identity) {
-            Ok(open) => found.open = Some(open),
+            Ok(open) => {
+                found.set.side = found.set.main.take();
+                found.set.main = Some(open);
+            },
             Err(error) => {
                 let moved = its_own_fault(&error);
                 if moved {
@@ -204,7 +214,10 @@ pub(super) fn open(path: &Path, identity: &Identity) -> Result<Open, Error> {
                 return Err(Error::corrupt("the checksum of the covered rows"));
             }
             let rows = RoaringBitmap::deserialize_from(read.as_slice());
-            covered = Some(rows.map_err(|error| Error::corrupt(error.to_string()))?);
+            let mut rows = rows.map_err(|error| Error::corrupt(error.to_string()))?;
+            // Runs are small in a file and slow in a search, which compares the set with the live rows.
+            rows.remove_run_compression();
+            covered = Some(rows);
         }
     }
     let covered = covered.filter(|covered| covered.len() == manifest.rows);

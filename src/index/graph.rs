@@ -8,7 +8,8 @@
 //! ([`mod@search`]).
 //!
 //! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of seven bits, and gives
-//! the same graph for any number of threads. At its peak it needs about `2.5 * padded dimensions + 400`
+//! the same graph for any number of threads. It starts from the graph before where that is less work
+//! ([`inherit`]). At its peak it needs about `2.5 * padded dimensions + 400`
 //! bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
 //! the code and the length of the list by the recall that rows find which are held out of the graph
 //! until then ([`measure`]); both stand in the manifest.
@@ -27,13 +28,14 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::folder::{COVERED, FileSeal};
-use super::{Ask, Error, Hit, Kind, Manifest, Segment};
+use super::{Ask, Error, Hit, Kind, Manifest, Recipe, Segment};
 use crate::query::index::GraphParameters;
 use crate::rows::Rows;
 
 mod code;
 mod file;
 mod grow;
+mod inherit;
 mod kernels;
 mod link;
 mod measure;
@@ -60,7 +62,7 @@ pub(super) const FILES: [&str; 2] = [COVERED, GRAPH];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Bits of a code's component: 2, 4 or 8. Absent, the build chooses by measuring; so it does for
+    /// Bits of a code's component: 2, 4, 8, or 32 for the floats themselves. Absent, the build chooses by measuring; so it does for
     /// another number, which the edge refuses.
     pub bits: Option<u8>,
     /// The share of the ten nearest that a search is to find when it does not say how hard to look,
@@ -94,6 +96,9 @@ impl Parameters {
 pub(super) struct Layout {
     file: Described,
     effort: Effort,
+    /// Rows that came or went since the last build that linked every row.
+    #[serde(default)]
+    changed: u64,
 }
 
 /// What a build leaves for the manifest.
@@ -114,6 +119,8 @@ pub(super) struct Graph {
     coder: Coder,
     width: Width,
     effort: Effort,
+    parameters: Parameters,
+    changed: u64,
     lanes: Lanes,
     recall: f32,
     bytes: u64,
@@ -152,6 +159,11 @@ impl Graph {
             covered,
             width,
             effort: layout.effort.clone(),
+            parameters: match &manifest.recipe {
+                Recipe::Graph(parameters) => parameters.clone(),
+                Recipe::Arroy(_) => return Err(Error::corrupt("the recipe of a graph")),
+            },
+            changed: layout.changed,
             lanes: Lanes::new(*nodes),
             recall: manifest.recall,
             bytes,

@@ -88,6 +88,14 @@ impl Recipe {
             Self::Graph(_) => Kind::Graph,
         }
     }
+
+    /// The share of the ten nearest that searches are to find.
+    pub fn recall(&self) -> f32 {
+        match self {
+            Self::Arroy(parameters) => parameters.recall,
+            Self::Graph(parameters) => parameters.recall,
+        }
+    }
 }
 
 /// Whose index it has to be.
@@ -118,6 +126,9 @@ pub struct Manifest {
     pub rows: u64,
     /// How it was built.
     pub recipe: Recipe,
+    /// The segment that this one stands beside: it covers what that one does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// How long the build took.
     pub build_ms: u64,
     /// The share of the ten nearest that it found, measured at the end of the build.

@@ -62,6 +62,33 @@ pub struct PayloadIndexInfo {
     pub points: u64,
 }
 
+/// How much searches find of what is there, known from some that were asked again exactly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SearchQuality {
+    /// The share of the exact answers.
+    pub recall: f64,
+    /// How hard searches look that do not say it, 100 being the index's own choice; where shards differ,
+    /// the hardest.
+    pub effort: u32,
+    /// How many were asked again.
+    pub samples: u32,
+}
+
+impl SearchQuality {
+    /// What is known of several shards together, each as often as it was asked.
+    pub fn over(shards: impl IntoIterator<Item = Self>) -> Option<Self> {
+        shards.into_iter().reduce(|all, one| {
+            let samples = all.samples.saturating_add(one.samples);
+            let found = all.recall * f64::from(all.samples) + one.recall * f64::from(one.samples);
+            Self {
+                recall: found / f64::from(samples.max(1)),
+                effort: all.effort.max(one.effort),
+                samples,
+            }
+        })
+    }
+}
+
 /// A collection as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectionInfo {
@@ -75,6 +102,8 @@ pub struct CollectionInfo {
     pub config: Value,
     /// Its payload indexes, by field.
     pub payload_indexes: BTreeMap<String, PayloadIndexInfo>,
+    /// Those that shards made by themselves, since filters ask for them, with their points.
+    pub own_payload_indexes: BTreeMap<String, u64>,
     /// Whether it serves.
     pub status: CollectionStatus,
     /// How many shards it has.
@@ -85,6 +114,8 @@ pub struct CollectionInfo {
     pub indexed_vectors: u64,
     /// How many built indexes there are.
     pub segments: u64,
+    /// What searches find; `None` before any was asked again.
+    pub quality: Option<SearchQuality>,
 }
 
 /// Another name for a collection.

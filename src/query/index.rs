@@ -21,7 +21,7 @@ pub enum Wanted {
 /// Parameters of a graph; an absent one is chosen by what a build measures.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct GraphParameters {
-    /// Bits of a code's component: 2, 4 or 8.
+    /// Bits of a code's component: 2, 4, 8, or 32 for the floats themselves.
     pub bits: Option<u8>,
     /// The share of the ten nearest that a search is to find, 0.5 to 0.99.
     pub recall: Option<f32>,
@@ -85,8 +85,8 @@ impl IndexChoice {
             match name.as_str() {
                 "bits" => {
                     let bits = value.parse().ok();
-                    let bits = bits.filter(|bits| [2, 4, 8].contains(bits));
-                    let wrong = || Error("`bits` must be 2, 4 or 8".to_owned());
+                    let bits = bits.filter(|bits| [2, 4, 8, 32].contains(bits));
+                    let wrong = || Error("`bits` must be 2, 4, 8 or 32".to_owned());
                     wanted.bits = Some(bits.ok_or_else(wrong)?);
                 },
                 "recall" => wanted.recall = Some(recall(value)?),
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(wanted(Some("Graph"), &all), Ok(Wanted::Graph(graph)));
         for (algorithm, parameters, said) in [
             (Some("graph"), ("m", "16"), "`m` is no parameter"),
-            (Some("graph"), ("bits", "3"), "`bits` must be 2, 4 or 8"),
+            (Some("graph"), ("bits", "3"), "`bits` must be 2, 4, 8 or 32"),
             (Some("graph"), ("recall", "1"), "`recall` must be 0.5"),
             (Some("magic"), ("m", "16"), "algorithm is not one of"),
             (Some("flat"), ("trees", "3"), "`trees` is no parameter"),

@@ -11,7 +11,8 @@ use super::status::Error;
 use crate::fault::Kind;
 use crate::ids::{CollectionId, PointId, Sequence};
 use crate::query::{
-    FieldPath, Filter, Operation, PayloadSelector, PointInput, Record, ScoredPoint, Selection,
+    FieldPath, Filter, Operation, PayloadSelector, PointInput, Record, ScoredPoint, SearchQuality,
+    Selection,
 };
 
 fn wrong(what: &str) -> Error {
@@ -93,6 +94,15 @@ pub fn collection_from_wire(bytes: &[u8]) -> Result<CollectionId, Error> {
     Uuid::from_slice(bytes)
         .map(CollectionId)
         .map_err(|_length| wrong("a collection id that has not 16 bytes"))
+}
+
+/// What is known of a shard's searches.
+pub fn quality_from_wire(quality: &proto::SearchQuality) -> SearchQuality {
+    SearchQuality {
+        recall: quality.recall,
+        effort: quality.effort,
+        samples: quality.samples,
+    }
 }
 
 /// A filter as it travels: nothing for the one that matches all.

@@ -85,6 +85,15 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Those that answer, or will.
+    pub(super) fn kinds(&self) -> BTreeMap<String, IndexKind> {
+        let stays = |index: &FieldIndex| index.state != FieldState::Dropping;
+        let fields = self.0.iter().filter(|(_name, (_path, index))| stays(index));
+        fields
+            .map(|(name, (_path, index))| (name.clone(), index.kind))
+            .collect()
+    }
+
     /// Whether the indexes are others than these.
     pub(super) fn differ(&self, wanted: &BTreeMap<String, IndexKind>) -> bool {
         self.0.len() != wanted.len()

@@ -336,5 +336,7 @@ pub(crate) fn series() -> Vec<String> {
     let timings = timings
         .into_iter()
         .flat_map(|name| ["bucket", "count", "sum"].map(|part| format!("{name}_seconds_{part}")));
-    counts.into_iter().chain(levels).chain(timings).collect()
+    let recalls = super::recall::names().map(str::to_owned);
+    let named = counts.into_iter().chain(levels).chain(recalls);
+    named.chain(timings).collect()
 }

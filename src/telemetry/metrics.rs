@@ -1,7 +1,7 @@
 //! The metrics of one process: handles to count with, and their text for whoever asks.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::metric_names::{Count, Labels, Level, Timing};
 use super::process::ProcessCollector;
+use super::recall::{Qualities, RecallCollector, Told};
 use crate::clock::{Clock, Moment};
 
 pub use prometheus_client::metrics::counter::Counter;
@@ -42,6 +43,7 @@ struct Inner {
     counts: HashMap<&'static str, Family<Labels, Counter>>,
     levels: HashMap<&'static str, Gauge>,
     timings: HashMap<&'static str, Family<Labels, Histogram, Buckets>>,
+    qualities: Qualities,
     clock: Arc<dyn Clock>,
 }
 
@@ -84,11 +86,14 @@ impl Metrics {
         }
         let process = ProcessCollector::new(role, Arc::clone(&clock));
         registry.register_collector(Box::new(process));
+        let qualities = Qualities::default();
+        registry.register_collector(Box::new(RecallCollector(Qualities::clone(&qualities))));
         Self(Arc::new(Inner {
             registry,
             counts,
             levels,
             timings,
+            qualities,
             clock,
         }))
     }
@@ -106,6 +111,13 @@ impl Metrics {
     pub fn level(&self, what: Level) -> Gauge {
         let gauge = self.0.levels.get(what.describe().name);
         gauge.cloned().unwrap_or_default()
+    }
+
+    /// What searches find, by the ids of collections: the share of the exact answers, the effort, and
+    /// how many samples say so. What was told before is forgotten.
+    pub fn set_search_qualities(&self, qualities: BTreeMap<String, Told>) {
+        let told = self.0.qualities.lock();
+        *told.unwrap_or_else(PoisonError::into_inner) = qualities;
     }
 
     /// Starts to measure how long something takes.
@@ -172,6 +184,9 @@ mod tests {
         let stopwatch = metrics.start(Timing::WorkerSearch);
         clock.advance(Duration::from_millis(20));
         assert_eq!(stopwatch.stop(), Duration::from_millis(20));
+        let of = |collection: &str, told| BTreeMap::from([(collection.to_owned(), told)]);
+        metrics.set_search_qualities(of("gone", [0.5, 100.0, 1.0]));
+        metrics.set_search_qualities(of("c", [0.75, 141.0, 64.0]));
         drop(metrics.start(Timing::WorkerWrite));
         let text = metrics.render();
         for line in [
@@ -182,10 +197,14 @@ mod tests {
             "vectorsphere_worker_search_seconds_bucket{le=\"0.025\"} 1",
             "vectorsphere_worker_write_seconds_count 0",
             "vectorsphere_process_uptime_seconds 0.02",
+            "vectorsphere_worker_search_recall{collection=\"c\"} 0.75",
+            "vectorsphere_worker_search_effort{collection=\"c\"} 141.0",
+            "vectorsphere_worker_search_samples{collection=\"c\"} 64.0",
             "# EOF",
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");
         }
+        assert!(!text.contains("gone"));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::hosted::{Hosted, IndexState};
 use crate::clock::Moment;
 use crate::fault::{Fault, chain};
 use crate::ids::ShardId;
-use crate::index::{self, Recipe};
+use crate::index;
+use crate::index::due::{Due, Extent};
 use crate::telemetry::{Count, Outcome, Timing};
 
 /// How often it is looked whether a build is due.
@@ -41,15 +42,17 @@ pub(super) async fn run(host: Arc<Host>) {
             let Some(hosted) = open.filter(|_hosted| !failed.contains_key(&shard)) else {
                 continue;
             };
-            let Some((recipe, reason)) = hosted.due() else {
+            let Some(due) = hosted.due() else {
                 if hosted.wants_verification() {
                     verify(&host, hosted).await;
                 }
                 continue;
             };
-            tracing::info!(%shard, kind = recipe.kind().as_str(), reason = reason.as_str(), "index build starts");
+            let (kind, reason) = (due.recipe.kind().as_str(), due.reason.as_str());
+            let beside = due.extent == Extent::Beside;
+            tracing::info!(%shard, kind, reason, beside, "index build starts");
             let stopwatch = host.metrics.start(Timing::WorkerIndexBuild);
-            let built = build(&host, Arc::clone(&hosted), recipe).await;
+            let built = build(&host, Arc::clone(&hosted), due).await;
             let outcome = match &built {
                 Ok(()) => Outcome::Done,
                 Err(error) => Outcome::Failed(error.kind()),
@@ -78,7 +81,7 @@ pub(super) async fn run(host: Arc<Host>) {
     }
 }
 
-/// Reads an index segment whole, once, as slowly as the disk is.
+/// Reads an index segment whole, as slowly as the disk is.
 async fn verify(host: &Host, hosted: Arc<Hosted>) {
     let tasks = host.tasks.clone();
     let stop = move || tasks.is_stopping();
@@ -88,13 +91,14 @@ async fn verify(host: &Host, hosted: Arc<Hosted>) {
     }
 }
 
-async fn build(host: &Host, hosted: Arc<Hosted>, recipe: Recipe) -> Result<(), Error> {
+async fn build(host: &Host, hosted: Arc<Hosted>, due: Due) -> Result<(), Error> {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopped);
     hosted.set_index_state(IndexState::Building("starting".to_owned()));
+    let threads = host.limits.build_threads;
     let building = host
         .tasks
-        .spawn_blocking(move || hosted.build(&recipe, &|| flag.load(Ordering::Relaxed)));
+        .spawn_blocking(move || hosted.build(&due, threads, &|| flag.load(Ordering::Relaxed)));
     tokio::pin!(building);
     tokio::select! {
         built = &mut building => return built.map_err(|_panicked| Error::Broken)?,

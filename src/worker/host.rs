@@ -40,6 +40,8 @@ pub struct Limits {
     pub open_max: usize,
     /// Searches and scans that run at the same time; more wait.
     pub searches_max: usize,
+    /// Threads of an index build, which are nice.
+    pub build_threads: usize,
     /// Options of each shard's store.
     pub store: Options,
 }
@@ -66,12 +68,14 @@ pub(super) struct Host {
     pub(super) collections: Arc<Mirror<CollectionRecord>>,
     pub(super) shards: Arc<Mirror<ShardRecord>>,
     pub(super) tombstones: Arc<Mirror<Tombstone>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
     pub(super) searches: Arc<tokio::sync::Semaphore>,
+    /// Held while a search is asked again.
+    pub(super) sampling: Arc<tokio::sync::Semaphore>,
     /// Held while the disk is measured.
     pub(super) measuring: Arc<tokio::sync::Semaphore>,
     places: Mutex<HashMap<ShardId, Arc<Place>>>,
@@ -102,6 +106,7 @@ impl Host {
             entropy: parts.entropy,
             tasks: parts.tasks,
             metrics: parts.metrics,
+            sampling: Arc::new(tokio::sync::Semaphore::new(1)),
             measuring: Arc::new(tokio::sync::Semaphore::new(1)),
             places: Mutex::default(),
             uses: AtomicU64::new(0),

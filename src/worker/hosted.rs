@@ -1,5 +1,9 @@
 //! One open shard: its store, and the index segment built beside it.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,18 +12,23 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Error;
+use super::live::Live;
+use super::own_fields::OwnFields;
 use crate::clock::{Clock, Moment};
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::Epoch;
-use crate::index::due::{Built, Shard as Facts, Wish};
-use crate::index::{self, ArroyParameters, GraphParameters, Identity, Kind, Open, Recipe};
+use crate::index::due::{Built, Due, Extent, Shard as Facts, Wish};
+use crate::index::{self, ArroyParameters, GraphParameters, Identity, Kind, Open, Recipe, Set};
 use crate::query::index::Wanted;
-use crate::query::{IndexChoice, Operation};
+use crate::query::{IndexChoice, Operation, SearchQuality};
 use crate::store::{self, ShardIdentity};
 
 /// How often a build that takes long says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often a segment is read whole, so that a disk that forgets is found before a search finds it.
+const VERIFY_INTERVAL: Duration = Duration::from_hours(24);
 
 /// What the index of a shard is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,13 +66,19 @@ pub(super) struct Hosted {
     pub(super) wish: Wish,
     folder: PathBuf,
     identity: Identity,
-    segment: RwLock<Option<Open>>,
+    set: RwLock<Set>,
     state: Mutex<IndexState>,
     written: Mutex<Moment>,
+    /// Since when a build is wanted, when one is.
+    wanted: Mutex<Option<Moment>>,
     clock: Arc<dyn Clock>,
     closing: AtomicBool,
-    /// The segment that was read whole.
-    verified: Mutex<Option<String>>,
+    /// What searches find of what is there.
+    pub(super) live: Live,
+    /// Payload indexes that nobody declared.
+    pub(super) own_fields: OwnFields,
+    /// The segments in use that were read whole, and when.
+    verified: Mutex<BTreeMap<String, Moment>>,
 }
 
 impl Hosted {
@@ -110,11 +125,14 @@ impl Hosted {
             wish: wish(collection),
             folder,
             identity,
-            segment: RwLock::new(found.open),
+            set: RwLock::new(found.set),
             state: Mutex::default(),
             written: Mutex::new(clock.now()),
+            wanted: Mutex::default(),
             clock,
             closing: AtomicBool::new(false),
+            live: Live::default(),
+            own_fields: OwnFields::default(),
             verified: Mutex::default(),
         };
         hosted.release_rows();
@@ -135,53 +153,64 @@ impl Hosted {
         Ok(self.store.write(epoch, operation, deadline).await?)
     }
 
-    /// The segment to search, if one is built.
-    pub(super) fn segment(&self) -> Option<Open> {
-        self.segment
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The segments to search.
+    pub(super) fn segments(&self) -> Set {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        set.clone()
     }
 
     /// The build that is to start now, and why.
-    pub(super) fn due(&self) -> Option<(Recipe, index::due::Reason)> {
+    pub(super) fn due(&self) -> Option<Due> {
         let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = self.clock.now().since(written);
+        let now = self.clock.now();
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        *wanted = self.wants_build().then(|| wanted.unwrap_or(now));
+        let waited = wanted.map_or(Duration::ZERO, |since| now.since(since));
         // A build would keep the map from growing.
-        let now = !self.store.wants_room();
-        now.then(|| self.due_when(quiet)).flatten()
+        let may = !self.store.wants_room();
+        may.then(|| self.due_when(now.since(written), waited))
+            .flatten()
     }
 
     /// Whether a build is wanted, though it may wait for a quiet moment.
     pub(super) fn wants_build(&self) -> bool {
-        self.due_when(index::due::QUIET).is_some()
+        self.due_when(index::due::QUIET, Duration::ZERO).is_some()
     }
 
-    fn due_when(&self, quiet: Duration) -> Option<(Recipe, index::due::Reason)> {
+    fn due_when(&self, quiet: Duration, waited: Duration) -> Option<Due> {
         let live = self.store.live();
-        let segment = self.segment();
-        let built = segment.as_ref().map(|open| Built {
+        let set = self.segments();
+        let live_of = |open: &Open| open.segment.covered().intersection_len(&live);
+        let built = set.main.as_ref().map(|open| Built {
             recipe: &open.manifest.recipe,
             covered: open.segment.covered().len(),
-            covered_live: open.segment.covered().intersection_len(&live),
+            covered_live: live_of(open),
+            beside_live: set.side.as_ref().map_or(0, live_of),
         });
         let facts = Facts {
             dimensions: self.identity.dimensions,
             live: live.len(),
             built,
             quiet,
+            waited,
         };
         index::due::due(&facts, &self.wish)
     }
 
-    /// Builds a segment and takes it into use. Blocks its thread for as long as that takes.
+    /// Builds a segment by this many threads and takes it into use. Blocks its thread for as long as
+    /// that takes.
     ///
     /// # Errors
     /// Those of the build; the segment in use stays.
-    pub(super) fn build(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
+    pub(super) fn build(
+        &self,
+        due: &Due,
+        threads: usize,
+        stop: index::Stop<'_>,
+    ) -> Result<(), Error> {
         // No freed row may be used again while the build looks at its snapshot.
         self.store.reuse_rows(None);
-        let built = self.build_now(recipe, stop);
+        let built = self.build_now(due, threads, stop);
         if built.is_ok() {
             self.remove_others();
         }
@@ -189,9 +218,9 @@ impl Hosted {
         built
     }
 
-    /// Removes segments that lie beside the one in use.
+    /// Removes segments that are not in use.
     fn remove_others(&self) {
-        for name in self.others() {
+        for name in self.others().unwrap_or_default() {
             if let Err(error) = index::retire(&self.folder, &name) {
                 let error = chain(&error);
                 tracing::warn!(segment = name, error, "an old index segment stays");
@@ -199,21 +228,21 @@ impl Hosted {
         }
     }
 
-    /// The segments that lie beside the one in use.
-    fn others(&self) -> Vec<String> {
-        let used = self.segment().map(|open| open.name());
-        let mut names = index::standing(&self.folder).unwrap_or_default();
-        names.retain(|name| used.as_ref() != Some(name));
-        names
+    /// The segments that lie there and are not in use.
+    fn others(&self) -> Result<Vec<String>, index::Error> {
+        let used: Vec<String> = self.segments().each().map(Open::name).collect();
+        let mut names = index::standing(&self.folder)?;
+        names.retain(|name| !used.contains(name));
+        Ok(names)
     }
 
-    /// Reads the segment in use whole and takes it out of use when it is not what was written. Once
-    /// for each segment; blocks its thread.
+    /// Reads a segment in use whole, one that was not read lately, and takes it out of use when it is
+    /// not what was written. Blocks its thread.
     pub(super) fn verify(&self, stop: index::Stop<'_>) {
-        let Some(open) = self.segment() else {
+        let Some(open) = self.unverified() else {
             return;
         };
-        let stop = || stop() || self.closing.load(Ordering::Relaxed);
+        let stop = || stop() || self.is_closing();
         match open.verify(&stop) {
             Ok(()) => {
                 tracing::debug!(
@@ -234,26 +263,44 @@ impl Hosted {
                 );
             },
         }
-        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.name());
+        let used: Vec<String> = self.segments().each().map(Open::name).collect();
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.retain(|name, _at| used.contains(name));
+        verified.insert(open.name(), self.clock.now());
     }
 
-    /// Whether the segment in use is still to be read whole.
-    pub(super) fn wants_verification(&self) -> bool {
+    /// A segment in use that is to be read whole: it was not yet, or long ago.
+    fn unverified(&self) -> Option<Open> {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        self.segment()
-            .is_some_and(|open| verified.as_ref() != Some(&open.name()))
+        let lately = |open: &&Open| {
+            let at = verified.get(&open.name());
+            at.is_some_and(|at| self.clock.now().since(*at) < VERIFY_INTERVAL)
+        };
+        self.segments().each().find(|open| !lately(open)).cloned()
     }
 
-    fn build_now(&self, recipe: &Recipe, stop: index::Stop<'_>) -> Result<(), Error> {
+    /// Whether there is one.
+    pub(super) fn wants_verification(&self) -> bool {
+        self.unverified().is_some()
+    }
+
+    fn build_now(&self, due: &Due, threads: usize, stop: index::Stop<'_>) -> Result<(), Error> {
+        let set = self.segments();
+        let (before, beside) = match due.extent {
+            Extent::All => (set.main.as_ref(), None),
+            Extent::Beside => (set.side.as_ref(), set.main.as_ref()),
+        };
         let snapshot = self.store.snapshot()?;
-        let stop = || stop() || self.closing.load(Ordering::Relaxed) || self.store.wants_room();
+        let stop = || stop() || self.is_closing() || self.store.wants_room();
         let told = Mutex::new(self.clock.now());
         let job = index::Job {
             rows: &snapshot,
-            recipe,
+            recipe: &due.recipe,
             store: self.identity.store,
             sequence: snapshot.sequence().0,
-            threads: 1,
+            before: before.map(|open| open.segment.as_ref()),
+            beside,
+            threads,
             clock: self.clock.as_ref(),
             stop: &stop,
             progress: &|progress| {
@@ -268,15 +315,15 @@ impl Hosted {
             },
         };
         let open = index::build(&self.folder, &job)?;
-        let mut segment = self.segment.write().unwrap_or_else(PoisonError::into_inner);
-        drop(segment.replace(open));
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        *set = std::mem::take(&mut *set).with(open);
         Ok(())
     }
 
     /// Takes a segment out of use that failed a search.
     pub(super) fn quarantine(&self, sequence: u64, error: &index::Error) {
-        let mut segment = self.segment.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = segment.take_if(|open| open.segment.sequence() == sequence) else {
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = set.take(sequence) else {
             return;
         };
         tracing::error!(
@@ -296,22 +343,30 @@ impl Hosted {
     /// could not be opened, or its publishing broke off), nobody knows which rows it covers: a later
     /// start may open it, and must not find other points in them.
     fn release_rows(&self) {
-        if !self.others().is_empty() {
+        if !self.others().is_ok_and(|others| others.is_empty()) {
             self.store.reuse_rows(None);
             return;
         }
-        let covered = self.segment().map(|open| open.segment.covered().clone());
-        self.store.reuse_rows(Some(&covered.unwrap_or_default()));
+        self.store.reuse_rows(Some(&self.segments().covered()));
+    }
+
+    /// Rows that every search scans, since no segment covers them.
+    pub(super) fn uncovered(&self) -> u64 {
+        let live = self.store.live();
+        let set = self.segments();
+        let covered = set.each().map(|open| open.segment.covered());
+        let covered: u64 = covered.map(|covered| covered.intersection_len(&live)).sum();
+        live.len().saturating_sub(covered)
     }
 
     /// The kind that answers, and how many points it covers.
     pub(super) fn index_kind(&self) -> (Kind, u64) {
-        let Some(open) = self.segment() else {
+        let set = self.segments();
+        let Some(main) = &set.main else {
             return (Kind::Flat, 0);
         };
-        let covered = open.segment.covered();
-        let covered = covered.intersection_len(&self.store.live());
-        (open.segment.kind(), covered)
+        let covered = set.covered().intersection_len(&self.store.live());
+        (main.segment.kind(), covered)
     }
 
     pub(super) fn index_state(&self) -> IndexState {
@@ -325,9 +380,19 @@ impl Hosted {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Tells a build that runs to end soon.
+    /// Tells what works on the shard in the background to end soon.
     pub(super) fn cancel(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// What is known of how much searches find.
+    pub(super) fn quality(&self) -> Option<SearchQuality> {
+        self.live.quality(self.segments().main.as_ref()?)
     }
 
     /// Ends what uses the shard and frees its mapping.

@@ -191,6 +191,11 @@ fn describe(mut report: proto::ShardReport, hosted: &Hosted) -> proto::ShardRepo
     if due { "due" } else { index.as_str() }.clone_into(&mut report.index_state);
     report.indexed = indexed;
     report.note = failure.unwrap_or_else(|| index.note().to_owned());
+    report.quality = hosted.quality().map(|quality| proto::SearchQuality {
+        recall: quality.recall,
+        effort: quality.effort,
+        samples: quality.samples,
+    });
     report
 }
 

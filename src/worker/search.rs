@@ -1,15 +1,16 @@
 //! Searches of one shard: what is asked, made into rows, made into points.
 
+use roaring::RoaringBitmap;
+
 use super::Error;
 use super::hosted::Hosted;
 use crate::clock::{Clock, Moment};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::ids::PointId;
-use crate::index::{self, Ask};
+use crate::index::{self, Ask, Hit};
 use crate::query::{Filter, PayloadSelector, ScoredPoint};
 use crate::rows::Rows;
 use crate::store::Snapshot;
-use std::sync::Arc;
 
 /// One search.
 #[derive(Debug)]
@@ -25,7 +26,53 @@ pub(super) struct Search {
     pub(super) exclude: Option<PointId>,
 }
 
-/// Answers a search. Blocks its thread. What it answers is taken off `room`, in bytes.
+impl Search {
+    /// Whether two searches look at the same rows in the same way, so that one walk's waiting is
+    /// another's work.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        let kind = |search: &Self| (search.top, search.exact, search.effort);
+        let alone = self.exclude.is_some() || other.exclude.is_some();
+        !alone && kind(self) == kind(other) && self.filter == other.filter
+    }
+}
+
+/// Searches of one request that are brief together.
+const BRIEF_SEARCHES_MAX: usize = 4;
+
+/// Neighbours of a brief search.
+const BRIEF_TOP_MAX: usize = 100;
+
+/// Points of a brief search whose payloads or vectors are asked for.
+const BRIEF_POINTS_MAX: usize = 16;
+
+/// The effort of a brief search.
+const BRIEF_EFFORT_MAX: u32 = 400;
+
+/// Rows that a brief search scans.
+const BRIEF_ROWS_MAX: u64 = 2_000;
+
+/// Whether these searches of a shard take a fraction of a millisecond: no filter has to be read, and an
+/// index answers for nearly all rows.
+pub(super) fn brief(searches: &[Search]) -> impl FnOnce(&Hosted) -> bool + use<> {
+    let each = |search: &Search| {
+        let plain = search.filter.is_empty() && !search.exact && search.exclude.is_none();
+        let effort = search.effort.unwrap_or(0);
+        // Payloads and vectors may have to come from a disk, a point each.
+        let bare = matches!(search.payload, PayloadSelector::None) && !search.with_vector;
+        let few = search.top
+            <= if bare {
+                BRIEF_TOP_MAX
+            } else {
+                BRIEF_POINTS_MAX
+            };
+        plain && few && effort <= BRIEF_EFFORT_MAX
+    };
+    let brief = searches.len() <= BRIEF_SEARCHES_MAX && searches.iter().all(each);
+    move |hosted| brief && hosted.uncovered() <= BRIEF_ROWS_MAX
+}
+
+/// Answers searches that go with each other, in their order. Blocks its thread. What it answers is
+/// taken off `room`, in bytes.
 ///
 /// # Errors
 /// [`Error`]; past the deadline an index's [`index::Error::Stopped`]; without room left that more was
@@ -33,10 +80,43 @@ pub(super) struct Search {
 pub(super) fn search(
     hosted: &Hosted,
     snapshot: &Snapshot,
-    asked: &Search,
+    searches: &[Search],
     (clock, deadline): (&dyn Clock, Moment),
     room: &mut usize,
-) -> Result<Vec<ScoredPoint>, Error> {
+) -> Result<Vec<Vec<ScoredPoint>>, Error> {
+    let Some(first) = searches.first() else {
+        return Ok(Vec::new());
+    };
+    let points = snapshot.live().len();
+    hosted.own_fields.count(&first.filter, points);
+    let allowed = allowed(snapshot, first)?;
+    let stop = || clock.now() >= deadline;
+    let set = hosted.segments();
+    let learnt = || set.main.as_ref().map(|open| hosted.live.effort(open));
+    let ask = Ask {
+        k: first.top,
+        effort: first.effort.or_else(learnt),
+        exact: first.exact,
+        allowed: allowed.as_ref(),
+        stop: &stop,
+    };
+    let segments = set.segments();
+    let vectors: Vec<&[f32]> = searches.iter().map(|search| &*search.vector).collect();
+    let mut results = Vec::with_capacity(searches.len());
+    let answers = index::search_many(&segments, snapshot, &vectors, &ask)?;
+    for (asked, answer) in searches.iter().zip(answers) {
+        for (sequence, error) in &answer.failed {
+            if matches!(error.kind(), Kind::Corrupt | Kind::Internal) {
+                hosted.quarantine(*sequence, error);
+            }
+        }
+        results.push(scored(snapshot, asked, answer.hits, room)?);
+    }
+    Ok(results)
+}
+
+/// The rows that a search may answer, if not all.
+fn allowed(snapshot: &Snapshot, asked: &Search) -> Result<Option<RoaringBitmap>, Error> {
     let mut allowed = if asked.filter.is_empty() {
         None
     } else {
@@ -49,31 +129,19 @@ pub(super) fn search(
         rows.remove(row);
         allowed = Some(rows);
     }
-    let stop = || clock.now() >= deadline;
-    let ask = Ask {
-        k: asked.top,
-        effort: asked.effort,
-        exact: asked.exact,
-        allowed: allowed.as_ref(),
-        stop: &stop,
-    };
-    let segment = hosted.segment();
-    let segments: Vec<_> = segment
-        .iter()
-        .map(|open| Arc::clone(&open.segment))
-        .collect();
-    let answer = index::search(&segments, snapshot, &asked.vector, &ask)?;
-    for (sequence, error) in &answer.failed {
-        if matches!(
-            error.kind(),
-            crate::fault::Kind::Corrupt | crate::fault::Kind::Internal
-        ) {
-            hosted.quarantine(*sequence, error);
-        }
-    }
+    Ok(allowed)
+}
+
+/// The points of the rows that were found, with what was asked for of each.
+fn scored(
+    snapshot: &Snapshot,
+    asked: &Search,
+    hits: Vec<Hit>,
+    room: &mut usize,
+) -> Result<Vec<ScoredPoint>, Error> {
     let distance = snapshot.distance();
-    let mut points = Vec::with_capacity(answer.hits.len());
-    for hit in answer.hits {
+    let mut points = Vec::with_capacity(hits.len());
+    for hit in hits {
         if asked
             .score_threshold
             .is_some_and(|least| !distance.reaches(hit.score, least))

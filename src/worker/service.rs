@@ -1,20 +1,23 @@
 //! The shard service: requests of routers and masters, checked, and handed to the shard.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Error;
 use super::host::Host;
 use super::hosted::Hosted;
-use super::search::{Search, search};
-use super::{reports, upkeep};
+use super::search::{Search, brief, search};
+use super::{live, reports, upkeep};
 use crate::clock::Moment;
 use crate::fault::Fault;
 use crate::ids::{Epoch, Revision, ShardId, Term};
 use crate::limits::{ANSWER_POINTS_MAX, BATCH_SEARCHES_MAX, RPC_MESSAGE_BYTES_MAX};
 use crate::query::Operation;
+use crate::rows::Rows;
 use crate::rpc::proto::shard_service_server::ShardService;
 use crate::rpc::{self, Request, Response, Status, convert, proto, to_status};
 use crate::store::Snapshot;
+use crate::tasks::current_lane;
 use crate::telemetry::{Count, Timing};
 use crate::vector::Distance;
 
@@ -68,20 +71,45 @@ impl Service {
     ) -> Result<Response<T>, Status>
     where
         T: Send + 'static,
-        F: FnOnce(&Hosted, &Snapshot) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Arc<Hosted>, &Snapshot) -> Result<T, Error> + Send + 'static,
+    {
+        self.read_or_here(shard, deadline, |_hosted| false, read)
+            .await
+    }
+
+    /// The same, right here where that is brief: to wake another thread takes longer than a search
+    /// that goes through an index. Only a thread that serves connections may be kept that long.
+    async fn read_or_here<T, F>(
+        &self,
+        shard: Option<proto::ShardRef>,
+        deadline: Moment,
+        is_brief: impl FnOnce(&Hosted) -> bool,
+        read: F,
+    ) -> Result<Response<T>, Status>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Hosted>, &Snapshot) -> Result<T, Error> + Send + 'static,
     {
         let (hosted, _epoch) = self.primary(shard).await?;
         let place = Arc::clone(&self.host.searches).acquire_owned().await;
         let place = place.map_err(|_closed| status(&Error::Stopping))?;
         let clock = Arc::clone(&self.host.clock);
+        // Who waits for the map to grow waits elsewhere.
+        let may = current_lane() > 0 && !hosted.store.wants_room();
+        let here = may && is_brief(&hosted);
         let work = move || {
             let snapshot = hosted.store.snapshot()?.until(clock, deadline);
             let done = read(&hosted, &snapshot);
             drop(place);
             done
         };
-        let done = self.host.tasks.spawn_blocking(work).await;
-        let done = done.map_err(|_panicked| status(&Error::Broken))?;
+        let done = if here {
+            // What a panic leaves behind is dropped, as it is on another thread.
+            catch_unwind(AssertUnwindSafe(work)).map_err(|_panicked| status(&Error::Broken))?
+        } else {
+            let done = self.host.tasks.spawn_blocking(work).await;
+            done.map_err(|_panicked| status(&Error::Broken))?
+        };
         done.map(Response::new).map_err(|error| status(&error))
     }
 }
@@ -168,7 +196,8 @@ impl ShardService for Service {
         let payload =
             convert::selector_from_wire(request.payload.as_ref()).map_err(|e| status(&e))?;
         let limit = limit(request.limit);
-        self.read(request.shard, deadline, move |_hosted, snapshot| {
+        self.read(request.shard, deadline, move |hosted, snapshot| {
+            hosted.own_fields.count(&filter, snapshot.live().len());
             let page = snapshot.scroll((from, limit), &filter, &payload, request.vector)?;
             Ok(proto::ScrollResponse {
                 records: page
@@ -189,7 +218,8 @@ impl ShardService for Service {
         let deadline = self.host.deadline(&request);
         let request = request.into_inner();
         let filter = convert::filter_from_wire(&request.filter).map_err(|e| status(&e))?;
-        self.read(request.shard, deadline, move |_hosted, snapshot| {
+        self.read(request.shard, deadline, move |hosted, snapshot| {
+            hosted.own_fields.count(&filter, snapshot.live().len());
             Ok(proto::CountResponse {
                 points: snapshot.matching(&filter)?.len(),
             })
@@ -213,22 +243,25 @@ impl ShardService for Service {
         let searches = searches
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| status(&e))?;
-        let clock = Arc::clone(&self.host.clock);
-        let metrics = self.host.metrics.clone();
-        self.read(request.shard, deadline, move |hosted, snapshot| {
-            let stopwatch = metrics.start(Timing::WorkerSearch);
+        let host = Arc::clone(&self.host);
+        let is_brief = brief(&searches);
+        let answer = move |hosted: &Arc<Hosted>, snapshot: &Snapshot| {
+            let stopwatch = host.metrics.start(Timing::WorkerSearch);
             let mut results = Vec::with_capacity(searches.len());
             let mut room = ANSWER_BYTES_MAX;
-            for asked in &searches {
-                let late = (clock.as_ref(), deadline);
-                let points = search(hosted, snapshot, asked, late, &mut room)?;
-                let points = points.into_iter().map(convert::scored_to_wire).collect();
-                results.push(proto::SearchResult { points });
+            for together in searches.chunk_by(Search::goes_with) {
+                let late = (host.clock.as_ref(), deadline);
+                for points in search(hosted, snapshot, together, late, &mut room)? {
+                    let points = points.into_iter().map(convert::scored_to_wire).collect();
+                    results.push(proto::SearchResult { points });
+                }
             }
             stopwatch.stop();
+            live::sample(&host, hosted, &searches);
             Ok(proto::SearchResponse { results })
-        })
-        .await
+        };
+        self.read_or_here(request.shard, deadline, is_brief, answer)
+            .await
     }
 
     async fn create_shard(

@@ -11,6 +11,8 @@ use super::reports::{self, Depth};
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::ShardId;
+use crate::query::SearchQuality;
+use crate::rpc::{convert, proto};
 use crate::store::IndexKind;
 use crate::telemetry::Level;
 
@@ -70,6 +72,28 @@ async fn count(host: &Arc<Host>) {
         let of_state = reports.iter().filter(|report| report.state == state);
         host.metrics.level(level).set(number(of_state.count()));
     }
+    host.metrics.set_search_qualities(qualities(&reports));
+}
+
+/// What searches of each collection find in the shards of this worker.
+fn qualities(reports: &[proto::ShardReport]) -> BTreeMap<String, [f64; 3]> {
+    let mut shards: BTreeMap<String, Vec<SearchQuality>> = BTreeMap::new();
+    for report in reports {
+        if let (Some(quality), Ok(collection)) = (
+            &report.quality,
+            convert::collection_from_wire(&report.collection),
+        ) {
+            let quality = convert::quality_from_wire(quality);
+            let of = shards.entry(collection.to_string()).or_default();
+            of.push(quality);
+        }
+    }
+    let over = |(collection, shards)| {
+        let quality = SearchQuality::over(shards)?;
+        let (effort, samples) = (f64::from(quality.effort), f64::from(quality.samples));
+        Some((collection, [quality.recall, effort, samples]))
+    };
+    shards.into_iter().filter_map(over).collect()
 }
 
 async fn bury(host: &Host) {
@@ -104,10 +128,15 @@ pub(super) async fn settle(host: &Host, shard: ShardId, hosted: &Hosted) -> Resu
         return Ok(());
     };
     let deadline = host.clock.now() + INDEX_TIMEOUT;
-    Ok(hosted
-        .store
-        .set_payload_indexes(&wanted(&record), deadline)
-        .await?)
+    let is_declared = |field: &str| record.payload_indexes.contains_key(field);
+    let wanted = hosted.own_fields.beside(wanted(&record), is_declared);
+    let there = hosted.store.payload_indexes();
+    for field in wanted.keys() {
+        if !is_declared(field) && !there.contains_key(field) {
+            tracing::info!(%shard, field, "filters ask for a payload index that nobody declared: it is made");
+        }
+    }
+    Ok(hosted.store.set_payload_indexes(&wanted, deadline).await?)
 }
 
 /// The payload indexes that a shard keeps of those that a collection declares. What is declared and

@@ -1,6 +1,8 @@
 //! Indexes over vectors in memory: what is built finds the nearest, survives what a crash leaves, and
 //! never answers what is not there.
 
+mod again;
+mod beside;
 mod graph;
 mod memory;
 
@@ -66,6 +68,8 @@ fn try_build(
             recipe: &Recipe::Arroy(ArroyParameters::default()),
             store: STORE,
             sequence,
+            before: None,
+            beside: None,
             threads: 2,
             clock: &SystemClock,
             stop,
@@ -101,7 +105,11 @@ fn what_is_built_finds_the_nearest_also_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let rows = rows(20_000);
     let built = try_build(folder.path(), &rows, 5, &never).unwrap();
-    let opened = open_dir(folder.path(), &identity()).unwrap().open.unwrap();
+    let opened = open_dir(folder.path(), &identity())
+        .unwrap()
+        .set
+        .main
+        .unwrap();
     assert_eq!(opened.manifest.sequence, 5);
     opened.verify(&never).unwrap();
     let queries = Flat::new(clustered(200, 2), DIMENSIONS, Distance::Cosine);
@@ -169,7 +177,7 @@ fn a_build_that_is_stopped_anywhere_leaves_what_was_there() {
         assert_eq!(names(folder.path()), before, "{part}");
     }
     let found = open_dir(folder.path(), &identity()).unwrap();
-    assert_eq!(found.open.unwrap().manifest.sequence, 1);
+    assert_eq!(found.set.main.unwrap().manifest.sequence, 1);
 }
 
 #[test]
@@ -183,7 +191,7 @@ fn what_a_killed_build_leaves_goes_and_a_newer_segment_replaces_an_older_one() {
     fs_err::create_dir(&left).unwrap();
     fs_err::write(left.join("covered"), "half").unwrap();
     let found = open_dir(folder.path(), &identity()).unwrap();
-    assert_eq!(found.open.unwrap().manifest.sequence, 2);
+    assert_eq!(found.set.main.unwrap().manifest.sequence, 2);
     assert_eq!(found.removed.len(), 2, "{:?}", found.removed);
     assert_eq!(names(folder.path()).len(), 1);
 }
@@ -198,7 +206,7 @@ fn spoilt(name: &str, spoil: impl Fn(&mut Vec<u8>)) -> vectorsphere::index::Foun
     spoil(&mut bytes);
     fs_err::write(&file, bytes).unwrap();
     let found = open_dir(folder.path(), &identity()).unwrap();
-    if let Some(open) = &found.open {
+    if let Some(open) = &found.set.main {
         let checked = open.verify(&never);
         assert!(matches!(checked, Err(Error::Corrupt { .. })), "{checked:?}");
     }
@@ -214,7 +222,7 @@ fn damage_is_found_and_moved_aside() {
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
     for name in ["manifest.json", "covered"] {
         for found in [spoilt(name, flip), spoilt(name, cut)] {
-            assert!(found.open.is_none(), "{name}");
+            assert!(found.set.main.is_none(), "{name}");
             assert!(found.quarantined[0].moved, "{name}");
         }
     }
@@ -225,9 +233,9 @@ fn damage_is_found_and_moved_aside() {
     files.retain(|name| !small.contains(&name.as_str()));
     assert_eq!(files.len(), 1, "{files:?}");
     let large = files.pop_first().unwrap();
-    assert!(spoilt(&large, cut).open.is_none(), "{large} is shorter");
+    assert!(spoilt(&large, cut).set.main.is_none(), "{large} is shorter");
     let found = spoilt(&large, flip);
-    assert!(found.open.is_some(), "found by reading it whole only");
+    assert!(found.set.main.is_some(), "found by reading it whole only");
 }
 
 #[test]
@@ -254,7 +262,7 @@ fn an_index_of_another_store_is_not_used() {
         ..identity()
     };
     let found = open_dir(folder.path(), &other).unwrap();
-    assert!(found.open.is_none());
+    assert!(found.set.main.is_none());
     let error = &found.quarantined[0].error;
     assert!(matches!(error, Error::Foreign { .. }), "{error:?}");
 }

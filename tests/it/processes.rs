@@ -12,6 +12,7 @@ mod durability;
 mod failover;
 mod hung_worker;
 mod kill;
+mod live_recall;
 mod lost_records;
 mod obeyed;
 mod spine;

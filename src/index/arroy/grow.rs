@@ -46,12 +46,8 @@ pub(super) fn grow(
     lift: &Fitted,
     file: &mut SealedFile,
 ) -> Result<(RoaringBitmap, Vec<Tree>), Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(job.threads.max(1))
-        .stack_size(STACK_BYTES)
-        .thread_name(|number| format!("index-build-{number}"))
-        .build()
-        .map_err(Error::Threads)?;
+    let pool = job.threads().stack_size(STACK_BYTES).build();
+    let pool = pool.map_err(Error::Threads)?;
     let scratch = building.join("scratch");
     fs_err::create_dir_all(&scratch)?;
     // The library spreads over the pool that its caller runs in.

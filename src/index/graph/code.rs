@@ -27,11 +27,14 @@ pub(super) enum Width {
     Four,
     /// Eight.
     Eight,
+    /// No code: the components themselves, as floats. Never the cheapest; for who wants no other error
+    /// than the graph's.
+    Full,
 }
 
 impl Width {
-    /// All, the narrowest first.
-    pub(super) const ALL: [Self; 3] = [Self::Two, Self::Four, Self::Eight];
+    /// Those that a build may choose by itself, the narrowest first.
+    pub(super) const CODES: [Self; 3] = [Self::Two, Self::Four, Self::Eight];
 
     /// The number of bits.
     pub(super) const fn bits(self) -> u8 {
@@ -39,12 +42,14 @@ impl Width {
             Self::Two => 2,
             Self::Four => 4,
             Self::Eight => 8,
+            Self::Full => 32,
         }
     }
 
     /// The width of that many bits.
     pub(super) fn of(bits: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|width| width.bits() == bits)
+        let mut all = Self::CODES.into_iter().chain([Self::Full]);
+        all.find(|width| width.bits() == bits)
     }
 
     /// The steps that are tried, in standard deviations of the residual's components.
@@ -53,12 +58,13 @@ impl Width {
             Self::Two => &[0.8, 0.9, 1.0, 1.1, 1.2],
             Self::Four => &[0.26, 0.3, 0.34, 0.38],
             Self::Eight => &[0.022, 0.027, 0.032],
+            Self::Full => &[],
         }
     }
 
     /// The half of the largest code: what stands for zero.
     fn half(self) -> f32 {
-        f32::from(u8::MAX >> (8 - self.bits())) / 2.0
+        f32::from(u8::MAX >> 8u8.saturating_sub(self.bits())) / 2.0
     }
 
     /// How many rows are compared exactly, of a list of this length, for `k` neighbours. The
@@ -67,7 +73,8 @@ impl Width {
         let (least, part) = match self {
             Self::Two => (k.saturating_mul(3), list.saturating_mul(2) / 5),
             Self::Four => (k.saturating_mul(2), list.saturating_mul(3) / 20),
-            Self::Eight => (k.saturating_add(k / 2), list / 10),
+            // Floats too: by Manhattan's distance others are nearest.
+            Self::Eight | Self::Full => (k.saturating_add(k / 2), list / 10),
         };
         least.max(part).min(list)
     }
@@ -153,7 +160,11 @@ impl Coder {
         record: &mut [u8],
     ) {
         self.residual(vector, turned);
-        let (factor, squared) = quantize(&turned.components, shape, record);
+        let (factor, squared) = if shape.width == Width::Full {
+            copy(&turned.components, record)
+        } else {
+            quantize(&turned.components, shape, record)
+        };
         let squared = if self.distance == Distance::Dot {
             0.0
         } else {
@@ -181,6 +192,10 @@ impl Coder {
         } else {
             self.residual(vector, turned);
         }
+        if width == Width::Full {
+            query.components.clone_from(&turned.components);
+            return;
+        }
         let mut largest = 1e-30f32;
         for component in &turned.components {
             largest = largest.max(component.abs());
@@ -203,6 +218,8 @@ impl Coder {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Query {
     code: Vec<i8>,
+    /// Of rows that are not coded.
+    components: Vec<f32>,
     slope: f32,
     offset: f32,
 }
@@ -219,10 +236,49 @@ impl Query {
         let (code, numbers) = record.split_at_checked(code_bytes)?;
         let (factor, numbers) = numbers.split_first_chunk::<4>()?;
         let squared = numbers.first_chunk::<4>()?;
-        let sum = float(K::code::<BITS>(code, &self.code));
-        let product = f32::from_le_bytes(*factor) * (self.slope * sum + self.offset);
+        let product = if BITS == 32 {
+            -2.0 * product(code, &self.components)
+        } else {
+            let sum = float(K::code::<BITS>(code, &self.code));
+            f32::from_le_bytes(*factor) * (self.slope * sum + self.offset)
+        };
         Some(ordered(f32::from_le_bytes(*squared) + product))
     }
+}
+
+/// Sums that the product of floats is kept in: the same on every machine, and as many as its widest
+/// registers hold.
+const LANES: usize = 16;
+
+/// The product of a row that is written as floats, and a query. Padded components are zeros.
+#[inline(always)]
+fn product(row: &[u8], query: &[f32]) -> f32 {
+    let (row, _) = row.as_chunks::<4>();
+    let ((row, _), (query, _)) = (row.as_chunks::<LANES>(), query.as_chunks::<LANES>());
+    let mut sums = [0f32; LANES];
+    for (row, query) in row.iter().zip(query) {
+        for ((sum, row), query) in sums.iter_mut().zip(row).zip(query) {
+            *sum += f32::from_le_bytes(*row) * query;
+        }
+    }
+    let mut all = 0f32;
+    for sum in sums {
+        all += sum;
+    }
+    all
+}
+
+/// Writes a rotated residual as it is. Answers its factor and its squared length.
+fn copy(residual: &[f32], record: &mut [u8]) -> (f32, f32) {
+    let (places, _) = record.as_chunks_mut::<4>();
+    for (place, component) in places.iter_mut().zip(residual) {
+        *place = component.to_le_bytes();
+    }
+    let squared: f64 = residual
+        .iter()
+        .map(|of| f64::from(*of) * f64::from(*of))
+        .sum();
+    (1.0, narrow(squared))
 }
 
 /// Writes the code of a rotated residual. Answers its factor and its squared length.
@@ -292,6 +348,7 @@ mod tests {
                 Width::Two => query.key::<K, 2>(record, shape.code_bytes),
                 Width::Four => query.key::<K, 4>(record, shape.code_bytes),
                 Width::Eight => query.key::<K, 8>(record, shape.code_bytes),
+                Width::Full => query.key::<K, 32>(record, shape.code_bytes),
             }
         }
     }
@@ -312,7 +369,7 @@ mod tests {
                     distance,
                 };
                 let mut errors = Vec::new();
-                for width in Width::ALL {
+                for width in Width::CODES.into_iter().chain([Width::Full]) {
                     let shape = Shape::new(width, dimensions);
                     let mut worst = 0.0f64;
                     for _ in 0..50 {
@@ -352,7 +409,7 @@ mod tests {
                     errors.push(worst);
                 }
                 let padded = share(wide(padded(dimensions)));
-                for (error, bound) in errors.iter().zip([2.5, 0.6, 0.2]) {
+                for (error, bound) in errors.iter().zip([2.5, 0.6, 0.2, 0.001]) {
                     assert!(
                         *error < bound / padded.sqrt(),
                         "{dimensions} {distance:?} {errors:?}"

@@ -52,7 +52,7 @@ pub(super) struct Described {
     pub(super) nodes: u32,
     /// Components of a row.
     pub(super) dimensions: usize,
-    /// Bits of a code's component: 2, 4 or 8.
+    /// Bits of a code's component: 2, 4, 8 or 32.
     pub(super) bits: u8,
     /// The node that walks begin at.
     pub(super) entry: u32,
@@ -331,6 +331,21 @@ impl Open {
         ];
         let same = file.bytes(0, MAGIC.len())? == MAGIC && file.words(8, said.len())? == said;
         same.then(|| file.floats(PAGE, dimensions).map(<[f32]>::to_vec))?
+    }
+
+    /// The parts, every block of which was compared with its checksum; `None` when one is damaged. Asks
+    /// before each block whether to go on.
+    pub(super) fn whole(
+        &self,
+        go_on: &dyn Fn() -> Result<(), Error>,
+    ) -> Result<Option<View<'_>>, Error> {
+        for block in 0..wide(self.blocks.sums.len()) {
+            go_on()?;
+            if !self.blocks.is_checked(block) && !self.blocks.check_block(block) {
+                return Ok(None);
+            }
+        }
+        Ok(self.view())
     }
 
     /// The parts, to be searched.

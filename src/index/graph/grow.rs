@@ -8,13 +8,15 @@ use roaring::RoaringBitmap;
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape, Turned, Width};
 use super::file::{Parts, write};
-use super::link::{entry, insert, link};
+use super::inherit::{Inherited, measured_before};
+use super::link::{Links, entry, insert, link};
 use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
 use super::points::{Points, Survey, portions, survey};
 use super::repair::{Finished, finish};
+use super::rotate::shuffle;
 use super::view::View;
-use super::{Grown, Layout, Parameters};
+use super::{Graph, Grown, Layout, Parameters};
 use crate::rows::Row;
 
 /// The order in which points are linked follows from this alone.
@@ -26,11 +28,7 @@ pub(in super::super) fn grow(
     job: &Job<'_>,
     parameters: &Parameters,
 ) -> Result<Grown, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(job.threads.max(1))
-        .thread_name(|number| format!("index-build-{number}"))
-        .build()
-        .map_err(Error::Threads)?;
+    let pool = job.threads().build().map_err(Error::Threads)?;
     pool.install(|| grow_inside(building, job, parameters))
 }
 
@@ -38,23 +36,30 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
     let survey = survey(job)?;
     let points = Points::read(job, &survey)?;
     let firsts = points.firsts();
-    let entry = entry(&points, &firsts);
-    let held = held_out(&firsts, entry);
-    let mut links = link(job, &points, (&firsts, &held), (entry, SEED))?;
-    let graph = finish(job, &points, &firsts, (&links, entry), &held)?;
+    let all = All {
+        survey: &survey,
+        points: &points,
+        firsts: &firsts,
+    };
+    let linked = match onward(job, all, parameters)? {
+        Some(linked) => linked,
+        None => whole(job, all, parameters)?,
+    };
+    drop(points);
     let Survey { covered, coder, .. } = survey;
-    let (records, shape, found) = choose(job, (&covered, &coder), (&graph, &held), parameters)?;
-    drop(graph);
-    insert(job, &points, (&mut links, entry), &held)?;
-    let graph = finish(job, &points, &firsts, (&links, entry), &[])?;
+    let Measured {
+        records,
+        shape,
+        found,
+    } = linked.measured;
     let rows: Vec<Row> = covered.iter().collect();
     let parts = Parts {
         mean: &coder.mean,
         rows: &rows,
-        links: &graph.links,
+        links: &linked.graph.links,
         records: &records,
         shape,
-        entry,
+        entry: linked.graph.entry,
     };
     job.go_on()?;
     let (file, seal) = write(building, &parts)?;
@@ -64,8 +69,112 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         layout: Layout {
             file,
             effort: found.effort,
+            changed: linked.changed,
         },
         seal,
+    })
+}
+
+/// What a build has of its rows.
+#[derive(Debug, Clone, Copy)]
+struct All<'a> {
+    survey: &'a Survey,
+    points: &'a Points,
+    /// For each point that equals an earlier one, the first that it equals.
+    firsts: &'a [u32],
+}
+
+/// The graph of all rows.
+struct Linked {
+    graph: Finished,
+    /// Rows that came or went since the last whole build.
+    changed: u64,
+    measured: Measured,
+}
+
+/// How the rows are coded, and what a search then finds.
+struct Measured {
+    records: Vec<u8>,
+    shape: Shape,
+    found: Found,
+}
+
+/// A build that starts from the graph before; `None` when a whole one is right.
+fn onward(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Option<Linked>, Error> {
+    let inherited = Inherited::of(job, (&all.survey.covered, all.points, all.firsts))?;
+    let Some(Inherited {
+        mut links,
+        mut fresh,
+        came,
+        changed,
+    }) = inherited
+    else {
+        return Ok(None);
+    };
+    let entry = entry(all.points, all.firsts, &fresh);
+    let held = held_out(all.firsts, entry, Some(&came));
+    let before = measured_before(job, parameters).filter(|_| held.is_empty());
+    if held.is_empty() && before.is_none() {
+        return Ok(None);
+    }
+    fresh.retain(|point| held.binary_search(point).is_err());
+    shuffle(&mut fresh, SEED);
+    insert(job, all.points, (&mut links, entry), &fresh)?;
+    let measured = before.map(|before| as_before(job, all, before));
+    let measured = measured.transpose()?;
+    let (graph, measured) = end(job, all, (links, entry), (&held, measured, parameters))?;
+    Ok(Some(Linked {
+        graph,
+        changed,
+        measured,
+    }))
+}
+
+/// A build that links every row.
+fn whole(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Linked, Error> {
+    let entry = entry(all.points, all.firsts, &[]);
+    let held = held_out(all.firsts, entry, None);
+    let links = link(job, all.points, (all.firsts, &held), (entry, SEED))?;
+    let (graph, measured) = end(job, all, (links, entry), (&held, None, parameters))?;
+    Ok(Linked {
+        graph,
+        changed: 0,
+        measured,
+    })
+}
+
+/// The end of both: measures by what is held out, if nothing was measured yet, and links that too.
+fn end(
+    job: &Job<'_>,
+    all: All<'_>,
+    (mut links, entry): (Links, u32),
+    (held, measured, parameters): (&[u32], Option<Measured>, &Parameters),
+) -> Result<(Finished, Measured), Error> {
+    let (points, firsts) = (all.points, all.firsts);
+    let measured = match measured {
+        Some(measured) => measured,
+        None => {
+            let graph = finish(job, points, firsts, (&links, entry), held)?;
+            choose(job, all.survey, (&graph, held), parameters)?
+        },
+    };
+    insert(job, points, (&mut links, entry), held)?;
+    let graph = finish(job, points, firsts, (&links, entry), &[])?;
+    Ok((graph, measured))
+}
+
+/// Codes the rows as the graph before had them, whose measured effort holds for few new rows.
+fn as_before(job: &Job<'_>, all: All<'_>, before: &Graph) -> Result<Measured, Error> {
+    let Survey { covered, coder, .. } = all.survey;
+    let shape = Shape::new(before.width, coder.mean.len());
+    Ok(Measured {
+        records: encode(job, (covered, coder), shape)?,
+        shape,
+        found: Found {
+            effort: before.effort.clone(),
+            recall: before.recall,
+            cost: 0.0,
+        },
     })
 }
 
@@ -73,16 +182,16 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
 /// enough.
 fn choose(
     job: &Job<'_>,
-    (covered, coder): (&RoaringBitmap, &Coder),
+    Survey { covered, coder, .. }: &Survey,
     (graph, held): (&Finished, &[u32]),
     parameters: &Parameters,
-) -> Result<(Vec<u8>, Shape, Found), Error> {
+) -> Result<Measured, Error> {
     job.report(Step::Measuring, 0, 1);
     let rows: Vec<Row> = covered.iter().collect();
     let questions = questions(job, covered, held)?;
     let wanted = parameters.bits.and_then(Width::of);
-    let widths: Vec<Width> = wanted.map_or_else(|| Width::ALL.to_vec(), |width| vec![width]);
-    let mut best: Option<(Vec<u8>, Shape, Found)> = None;
+    let widths: Vec<Width> = wanted.map_or_else(|| Width::CODES.to_vec(), |width| vec![width]);
+    let mut best: Option<Measured> = None;
     for width in widths {
         let shape = Shape::new(width, coder.mean.len());
         let records = encode(job, (covered, coder), shape)?;
@@ -97,9 +206,13 @@ fn choose(
         let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;
         if best
             .as_ref()
-            .is_none_or(|(_, _, best)| better(&found, best, parameters.recall))
+            .is_none_or(|best| better(&found, &best.found, parameters.recall))
         {
-            best = Some((records, shape, found));
+            best = Some(Measured {
+                records,
+                shape,
+                found,
+            });
         }
     }
     best.ok_or(Error::TooLarge)

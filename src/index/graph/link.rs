@@ -21,7 +21,10 @@ use super::walk::{DEGREE, Damaged, NONE, SLACK, Space, Walk};
 
 /// The list of a point's search, in each round over all points. The first only makes the graph that
 /// the second searches.
-const LISTS: [usize; 2] = [64, 128];
+const LISTS: [usize; 2] = [64, LIST_LAST];
+
+/// The list of a point's last search.
+const LIST_LAST: usize = 128;
 
 /// The part of all points that is in a batch at most. Those of one batch do not see each other.
 const BATCHES: usize = 256;
@@ -43,7 +46,8 @@ pub(super) struct Links {
 const ROW: usize = SLACK + 1;
 
 impl Links {
-    fn new(count: u32) -> Self {
+    /// None for each point yet.
+    pub(super) fn new(count: u32) -> Self {
         Self {
             slots: vec![0; at(count).saturating_mul(ROW)],
         }
@@ -107,14 +111,11 @@ impl Space for Around<'_> {
     }
 }
 
-/// The point that walks begin at: the one in the middle of all, or the first of those that equal it.
-pub(super) fn entry(points: &Points, firsts: &[u32]) -> u32 {
-    let middle = points.middle();
-    let first = firsts
-        .get(at(middle))
-        .copied()
-        .filter(|first| *first != NONE);
-    first.unwrap_or(middle)
+/// The point that walks begin at: the one in the middle of those that take part and are linked
+/// already, if any are.
+pub(super) fn entry(points: &Points, firsts: &[u32], fresh: &[u32]) -> u32 {
+    let takes_part = |point: u32| firsts.get(at(point)) == Some(&NONE);
+    points.middle(|point| takes_part(point) && fresh.binary_search(&point).is_err())
 }
 
 /// Links all points but those that equal an earlier one and those that are held out.
@@ -151,23 +152,39 @@ pub(super) fn link(
     Ok(links)
 }
 
-/// Links what was held out.
+/// Links points into a graph that is there, in the order in which they are given.
 pub(super) fn insert(
     job: &Job<'_>,
     points: &Points,
     (links, entry): (&mut Links, u32),
-    held: &[u32],
+    new: &[u32],
 ) -> Result<(), Error> {
-    for batch in held.chunks(BATCH_MIN) {
+    // A few of a large graph at a time: what they do not see of each other does not matter.
+    let linked = at(points.count()).saturating_sub(new.len());
+    let mut done = 0u64;
+    for batch in new.chunks((linked / BATCHES).max(BATCH_MIN)) {
         job.go_on()?;
-        add(
-            job,
-            points,
-            links,
-            (batch, entry, LISTS.into_iter().max().unwrap_or(1)),
-        )?;
+        add(job, points, links, (batch, entry, LIST_LAST))?;
+        done = done.saturating_add(wide(batch.len()));
+        job.report(Step::Growing, done, wide(new.len()));
     }
     Ok(())
+}
+
+/// A point's links with further ones, pruned if they are too many.
+pub(super) fn merged(
+    points: &Points,
+    (point, links): (u32, Vec<u32>),
+    new: &[(u32, u32)],
+) -> Vec<u32> {
+    let merge = Merge {
+        points,
+        point,
+        links: &links,
+        new,
+        most: SLACK,
+    };
+    run(Level::best(), merge)
 }
 
 /// The links of each point, at most [`DEGREE`].
@@ -176,8 +193,8 @@ pub(super) fn pruned(points: &Points, links: &Links) -> Vec<[u32; DEGREE]> {
     let one = |point: u32| {
         let merge = Merge {
             points,
-            links,
             point,
+            links: links.of(point),
             new: &[],
             most: DEGREE,
         };
@@ -238,8 +255,8 @@ fn add(
             let new = group;
             let merge = Merge {
                 points,
-                links: graph,
                 point: *point,
+                links: graph.of(*point),
                 new,
                 most: SLACK,
             };
@@ -294,8 +311,8 @@ impl Run for Search<'_> {
 /// Putting new links into a point's list, which is pruned if it grows beyond `most`.
 struct Merge<'a> {
     points: &'a Points,
-    links: &'a Links,
     point: u32,
+    links: &'a [u32],
     /// Pairs of the point and a new link.
     new: &'a [(u32, u32)],
     most: usize,
@@ -306,7 +323,7 @@ impl Run for Merge<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Vec<u32> {
-        let mut list = self.links.of(self.point).to_vec();
+        let mut list = self.links.to_vec();
         for (_, new) in self.new {
             if !list.contains(new) {
                 list.push(*new);

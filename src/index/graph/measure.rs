@@ -30,6 +30,9 @@ use crate::rows::Row;
 /// Rows that are asked: enough that the measured share is right to about one in a hundred.
 const ASKED: usize = 256;
 
+/// Rows below which a build that takes over a graph takes over what was measured on it too.
+const ASKED_MIN: usize = 64;
+
 /// Of this many rows one is asked at most, so that those of a small shard stay like the rest.
 const ASKED_OF: usize = 8;
 
@@ -89,10 +92,15 @@ pub(super) struct Question {
     truth: Vec<f32>,
 }
 
-/// The points to be held out, ascending: spread evenly over those that equal no other. The entry is
-/// none of them.
-pub(super) fn held_out(firsts: &[u32], entry: u32) -> Vec<u32> {
-    let mut alone = vec![true; firsts.len()];
+/// The points to be held out, ascending: spread evenly over those of `new` that equal no other. The
+/// entry is none of them. None at all where they would be too few to measure by.
+pub(super) fn held_out(firsts: &[u32], entry: u32, new: Option<&[u32]>) -> Vec<u32> {
+    let mut alone = vec![new.is_none(); firsts.len()];
+    for point in new.unwrap_or_default() {
+        if let Some(alone) = alone.get_mut(at(*point)) {
+            *alone = true;
+        }
+    }
     if let Some(alone) = alone.get_mut(at(entry)) {
         *alone = false;
     }
@@ -109,6 +117,9 @@ pub(super) fn held_out(firsts: &[u32], entry: u32) -> Vec<u32> {
         .map(|(point, _)| point)
         .collect();
     let number = (alone.len() / ASKED_OF).min(ASKED);
+    if new.is_some() && number < ASKED_MIN {
+        return Vec::new();
+    }
     let chosen = (0..number).filter_map(|asked| alone.get(asked * alone.len() / number.max(1)));
     chosen.copied().collect()
 }

@@ -268,13 +268,18 @@ impl Points {
         (squared + further * further).max(0.0)
     }
 
-    /// The point nearest to the middle of all: where walks begin.
-    pub(super) fn middle(&self) -> u32 {
+    /// All of them.
+    pub(super) fn all(&self) -> std::ops::Range<u32> {
+        0..self.count
+    }
+
+    /// Of these points the one nearest to the middle of all.
+    pub(super) fn middle(&self, may: impl Fn(u32) -> bool) -> u32 {
         let sides = || (0..self.count).map(|point| self.parts(point).1);
         let further: f64 = sides().map(|side| f64::from(side.further)).sum();
         let further = narrow(further / f64::from(self.count.max(1)));
         let away = |side: &Side| side.squared + (side.further - further) * (side.further - further);
-        let nearest = (0u32..).zip(sides());
+        let nearest = (0u32..).zip(sides()).filter(|(point, _)| may(*point));
         let nearest = nearest.min_by(|(_, left), (_, right)| away(left).total_cmp(&away(right)));
         nearest.map_or(0, |(point, _)| point)
     }

@@ -182,7 +182,8 @@ pub(super) fn search(
 fn everything(with: &With<'_>, plan: Plan, query: &[f32]) -> Result<(Vec<Hit>, u64), Error> {
     let mut top = Top::new(with.rows.distance(), plan.k);
     let which = with.allowed.unwrap_or(with.covered);
-    let scanned = super::super::scan::scan(with.rows, which, query, &mut top, with.stop)?;
+    let tops = std::slice::from_mut(&mut top);
+    let scanned = super::super::scan::scan(with.rows, which, &[query], tops, with.stop)?;
     Ok((top.into_hits(), scanned))
 }
 
@@ -232,6 +233,7 @@ fn walk(
         Width::Two => run(level, Coded::<2, _>(walks)),
         Width::Four => run(level, Coded::<4, _>(walks)),
         Width::Eight => run(level, Coded::<8, _>(walks)),
+        Width::Full => run(level, Coded::<32, _>(walks)),
     }
 }
 
@@ -340,6 +342,7 @@ fn scan(
         Width::Two => run(level, Coded::<2, _>(scan)),
         Width::Four => run(level, Coded::<4, _>(scan)),
         Width::Eight => run(level, Coded::<8, _>(scan)),
+        Width::Full => run(level, Coded::<32, _>(scan)),
     }
 }
 

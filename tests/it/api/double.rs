@@ -134,6 +134,8 @@ impl Cluster for Double {
             points: 7,
             indexed_vectors: 5,
             segments: 1,
+            quality: None,
+            own_payload_indexes: BTreeMap::new(),
         })
     }
 

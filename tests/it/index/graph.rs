@@ -20,7 +20,7 @@ use vectorsphere::vector::Distance;
 
 use super::memory::Flat;
 
-const STORE: Uuid = Uuid::from_u128(7);
+pub(super) const STORE: Uuid = Uuid::from_u128(7);
 const DISTANCES: [Distance; 4] = [
     Distance::Cosine,
     Distance::Dot,
@@ -29,7 +29,7 @@ const DISTANCES: [Distance; 4] = [
 ];
 
 /// Vectors around common centres, whatever the seed, as embeddings and questions lie.
-fn clustered(points: usize, dimensions: usize, seed: u64) -> Vec<f32> {
+pub(super) fn clustered(points: usize, dimensions: usize, seed: u64) -> Vec<f32> {
     let component = |random: &mut StdRng| random.random_range(-1.0_f32..1.0);
     let mut random = StdRng::seed_from_u64(0);
     let centres: Vec<f32> = (0..20 * dimensions)
@@ -60,6 +60,8 @@ fn try_build(
             }),
             store: STORE,
             sequence: 1,
+            before: None,
+            beside: None,
             threads,
             clock: &SystemClock,
             stop,
@@ -77,7 +79,7 @@ fn built(rows: &Flat, bits: Option<u8>) -> (tempfile::TempDir, Open) {
 }
 
 /// The share of the true `ask.k` nearest that the segment finds itself. Equal scores count.
-fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &Ask<'_>) -> f64 {
+pub(super) fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &Ask<'_>) -> f64 {
     let exact = Ask {
         exact: true,
         ..*ask
@@ -105,7 +107,7 @@ fn every_distance_and_width_finds_what_it_was_built_for() {
     for distance in DISTANCES {
         let rows = Flat::new(clustered(4_000, 48, 1), 48, distance);
         let queries = Flat::new(clustered(100, 48, 2), 48, distance);
-        for bits in [None, Some(2), Some(4), Some(8)] {
+        for bits in [None, Some(2), Some(4), Some(8), Some(32)] {
             let (_folder, open) = built(&rows, bits);
             let got = recall(open.segment.as_ref(), &rows, &queries, &Ask::nearest(10));
             assert!(got >= 0.92, "{distance:?} {bits:?}: {got}");
@@ -355,7 +357,11 @@ fn several_queries_at_a_time_are_answered_as_one_by_one() {
         dimensions: 40,
         distance: Distance::Dot,
     };
-    let fresh = open_dir(folder.path(), &identity).unwrap().open.unwrap();
+    let fresh = open_dir(folder.path(), &identity)
+        .unwrap()
+        .set
+        .main
+        .unwrap();
     let ask = Ask::nearest(10);
     let expected = open.segment.search_many(&rows, &queries, &ask).unwrap();
     std::thread::scope(|scope| {
@@ -452,7 +458,7 @@ fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
         let whole = spoil(&path, how);
         let same = fs_err::read(&path).unwrap() == whole;
         let found = open_dir(folder.path(), &identity).unwrap();
-        if let Some(open) = found.open {
+        if let Some(open) = found.set.main {
             for (query, clean) in queries.live.iter().zip(&clean) {
                 let query = queries.vector(query).unwrap();
                 match open.segment.search(&rows, query, &Ask::nearest(10)) {

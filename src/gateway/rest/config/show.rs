@@ -31,6 +31,18 @@ pub(in crate::gateway::rest) fn describe(info: &CollectionInfo) -> Value {
         let own = json!({"index": {"algorithm": index.algorithm, "parameters": index.parameters}});
         merge(&mut result, &json!({"vectorsphere": own}));
     }
+    if !info.own_payload_indexes.is_empty() {
+        let own = json!({"payload_indexes": info.own_payload_indexes});
+        merge(&mut result, &json!({"vectorsphere": own}));
+    }
+    if let Some(quality) = &info.quality {
+        let search = json!({
+            "recall": quality.recall,
+            "effort": quality.effort,
+            "samples": quality.samples,
+        });
+        merge(&mut result, &json!({"vectorsphere": {"search": search}}));
+    }
     result
 }
 

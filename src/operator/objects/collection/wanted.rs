@@ -193,7 +193,7 @@ mod tests {
             (
                 json!({"index": {"algorithm": "Graph", "parameters": {"bits": "3"}}}),
                 "IndexInvalid",
-                "`bits` must be 2, 4 or 8",
+                "`bits` must be 2, 4, 8 or 32",
             ),
             (
                 json!({"index": {"trees": 300}}),
