@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures the graph index beside hnswlib, in turns, on real embeddings.
+"""Measures the graph index beside hnswlib and others, in turns, on real embeddings.
 
-    make bench-graph DATA=FOLDER [ARGS="--rounds 4 --bits 2 --keep FOLDER"]
+    make bench-graph DATA=FOLDER [ARGS="--rounds 4 --bits 2 --keep FOLDER --with faiss,usearch,arroy"]
 
-FOLDER holds `minilm_base_f16.npy` and `minilm_queries_f32.npy`. It takes numpy and hnswlib from PyPI
-(`benches/requirements.txt`); the program is that of `cargo bench --bench graph --no-run`. Both are asked in turns within each round, so
-that a busy machine is busy for both; rates are queries per second of the searching thread's own CPU
-time, interpolated between lists at equal recall (tie-aware: what is as near as the true tenth
-counts). hnswlib is built with M=16, efC=200 and asked in batches, the best of its efs.
+FOLDER holds `minilm_base_f16.npy` and `minilm_queries_f32.npy`. It takes libraries from PyPI
+(`benches/requirements.txt`); the program is that of `cargo bench --bench graph --no-run`. All are asked
+in turns within each round, so that a busy machine is busy for all; rates are queries per second of the
+processor's time, interpolated between efforts at equal recall. `--points 500000` makes five points of
+each real one. `--plot FILE` draws the curves.
 """
 
 import argparse
@@ -17,37 +17,21 @@ import os
 import statistics
 import subprocess
 import tempfile
-import time
 
-import hnswlib
 import numpy
 
+from engines import LIBRARIES, Data, Ours
+
 TARGETS = (0.90, 0.95, 0.99)
-LISTS = (14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320)
-EFS = (14, 20, 28, 40, 48, 56, 80, 112, 160, 200, 256, 320)
-
-
-class Graph:
-    """Our process: a command a line, an answer a line."""
-
-    def __init__(self, program, data, folder, dimensions):
-        self.process = subprocess.Popen(
-            [program, data, folder, str(dimensions)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        print("our f32 kernels:", json.loads(self.process.stdout.readline())["kernels"])
-        self.usual = 100
-
-    def ask(self, *words):
-        print(*words, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
-
-    def run(self, length, half="all", way="one", threads=1, repeats=5):
-        effort = math.ceil(length * 100 / self.usual)
-        said = self.ask("run", effort, half, way, threads, repeats)
-        return said["recall"], said["qps"]
+# What hnswlib had on the machine that the bars of filtered search were set on.
+SCALE = 7307
+WAYS = {
+    "graph": {},
+    "four": {"way": "four"},
+    "two threads": {"threads": 2},
+    "held out": {"half": "odd"},
+    "chosen on": {"half": "even"},
+}
 
 
 def at_recall(curve, target):
@@ -60,23 +44,16 @@ def at_recall(curve, target):
     return curve[0][1] if target < curve[0][0] else float("nan")
 
 
-def ask_hnswlib(index, ef, base, queries, tenth, repeats=3):
-    index.set_ef(ef)
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.thread_time()
-        labels, _distances = index.knn_query(queries, 10)
-        best = min(best, time.thread_time() - started)
-    scores = numpy.einsum("qkd,qd->qk", base[labels], queries)
-    return float((scores >= tenth[:, None] - 1e-6).mean()), len(queries) / best
-
-
 def main():
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("--data", required=True)
     parse.add_argument("--program", help="else it is built")
+    parse.add_argument("--points", type=int, default=100_000)
     parse.add_argument("--rounds", type=int, default=4)
     parse.add_argument("--bits", default="auto")
+    parse.add_argument("--with", dest="others", default="", help="of faiss, usearch, arroy")
+    parse.add_argument("--only", choices=("rounds", "rest"), help="the curves, or all but them")
+    parse.add_argument("--plot", help="where the curves are drawn, as SVG")
     parse.add_argument("--keep", help="folder for what is prepared and built, used again")
     asked = parse.parse_args()
     asked.program = asked.program or built_program()
@@ -93,75 +70,106 @@ def built_program():
     return made[-1]["executable"]
 
 
+def unit(vectors):
+    return (vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)).astype(numpy.float32)
+
+
 def prepare(asked, folder):
-    base = numpy.load(os.path.join(asked.data, "minilm_base_f16.npy")).astype(numpy.float32)
-    queries = numpy.load(os.path.join(asked.data, "minilm_queries_f32.npy")).astype(numpy.float32)
-    for vectors in (base, queries):
-        vectors /= numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    tenth = numpy.sort(queries @ base.T, axis=1)[:, -10].copy()
-    for name, numbers in (("base", base), ("queries", queries), ("tenth", tenth)):
-        numbers.astype(numpy.float32).tofile(os.path.join(folder, name + ".f32"))
-    return base, queries, tenth
+    base = unit(numpy.load(os.path.join(asked.data, "minilm_base_f16.npy")).astype(numpy.float32))
+    queries = unit(numpy.load(os.path.join(asked.data, "minilm_queries_f32.npy")).astype(numpy.float32))
+    if asked.points > len(base):
+        base = densified(base, asked.points // len(base) - 1)
+    data = Data(base[: asked.points], queries)
+    data.save(folder)
+    return data
 
 
-def built_hnswlib(base, folder):
-    index = hnswlib.Index("ip", base.shape[1])
-    path = os.path.join(folder, "hnswlib")
-    if os.path.exists(path):
-        index.load_index(path)
-    else:
-        index.init_index(len(base), M=16, ef_construction=200)
-        index.set_num_threads(2)
-        cpu, wall = time.process_time(), time.time()
-        index.add_items(base)
-        cpu, wall = time.process_time() - cpu, time.time() - wall
-        print(f"hnswlib build, 2 threads: {wall:.1f} s, {cpu:.1f} CPU-s")
-        index.save_index(path)
-    index.set_num_threads(1)
-    return index
+def densified(base, times):
+    """So many further points for each real one: between it and one of its near neighbours, with noise of
+    the size by which neighbours differ; all in random order."""
+    random = numpy.random.default_rng(1)
+    count, dimensions = base.shape
+    sample = random.choice(count, 20_000, replace=False)
+    near = numpy.empty((count, 8), numpy.int64)
+    for start in range(0, count, 2_000):
+        scores = base[start : start + 2_000] @ base[sample].T
+        near[start : start + 2_000] = sample[numpy.argpartition(-scores, 9, axis=1)[:, 1:9]]
+    parts = [base]
+    for _ in range(times):
+        other = base[near[numpy.arange(count), random.integers(0, 8, count)]]
+        weight = random.uniform(0.3, 0.7, (count, 1)).astype(numpy.float32)
+        noise = random.standard_normal(base.shape).astype(numpy.float32) * (0.35 / math.sqrt(dimensions))
+        parts.append(unit(base * (1 - weight) + other * weight + noise))
+    points = numpy.vstack(parts)
+    return points[random.permutation(len(points))]
 
 
-def measure(asked, folder):
+def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         lines = info.read().splitlines()
     model = next(line for line in lines if line.startswith("model name"))
     flags = next(line for line in lines if line.startswith("flags")).split()
     known = [flag for flag in ("avx2", "avx512f", "avx512_vnni") if flag in flags]
-    print(model.split(":")[1].strip(), *known, "load", os.getloadavg())
-    base, queries, tenth = prepare(asked, folder)
-    theirs = built_hnswlib(base, folder)
-    place = os.path.join(folder, "index-" + asked.bits)
-    os.makedirs(place, exist_ok=True)
-    ours = Graph(asked.program, folder, place, base.shape[1])
-    if not os.listdir(place):
-        said = ours.ask("build", 2, asked.bits)
-        print(f"our build, 2 threads: {said['wall']:.1f} s, {said['cpu']:.1f} CPU-s, {said['bytes']} bytes")
-    name = sorted(os.listdir(place))[-1]
-    with open(os.path.join(place, name, "manifest.json"), encoding="utf-8") as file:
-        manifest = json.load(file)["manifest"]
+    return " ".join([model.split(":")[1].strip(), *known])
+
+
+def measure(asked, folder):
+    print(machine(), "load", os.getloadavg(), flush=True)
+    data = prepare(asked, folder)
+    wanted = [name for name in asked.others.split(",") if name]
+    names = ["hnswlib", *(name for name in wanted if name in LIBRARIES)]
+    others = {name: LIBRARIES[name](data, folder) for name in names}
+    ours, manifest = started(asked, (folder, "index-" + asked.bits), data, ("build", 2, asked.bits))
+    print("our f32 kernels:", ours.kernels)
     layout = manifest["layout"]
     print("bits", layout["file"]["bits"], "lists", layout["effort"], "recall of rows", manifest["recall"])
-    for file in os.listdir(os.path.join(place, name)):
-        handle = os.open(os.path.join(place, name, file), os.O_RDONLY)
+    ours.usual = layout["effort"]["few"]
+    if "arroy" in wanted:
+        trees, _ = started(asked, (folder, "index-arroy"), data, ("trees", 2))
+        trees.efforts = (20, 35, 50, 70, 100, 140, 200, 300, 450)
+        others["arroy"] = trees
+    if asked.only != "rest":
+        curves = rounds(asked, ours, others)
+        if asked.plot:
+            draw(asked.plot, curves, f"{len(data.base):,} points of {data.base.shape[1]} dimensions, {machine()}")
+    ceiling(ours, layout, data.base.shape[1])
+    if asked.only != "rounds":
+        rest(ours, others["hnswlib"])
+
+
+def started(asked, place, data, command):
+    """Our process over an index that is built, if it is not there, and opened from a cold disk."""
+    place = os.path.join(*place)
+    os.makedirs(place, exist_ok=True)
+    ours = Ours(asked.program, os.path.dirname(place), place, data.base.shape[1])
+    segments = lambda: sorted(name for name in os.listdir(place) if name.startswith("segment-"))
+    if not segments():
+        said = ours.ask(*command)
+        print(
+            f"{os.path.basename(place)}: build by 2 threads {said['wall']:.1f} s, {said['cpu']:.1f} CPU-s, "
+            f"{said['bytes']} bytes",
+            flush=True,
+        )
+    folder = os.path.join(place, segments()[-1])
+    for file in os.listdir(folder):
+        handle = os.open(os.path.join(folder, file), os.O_RDONLY)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
     print("cold open:", ours.ask("open"))
-    ours.usual = layout["effort"]["few"]
-    rounds(asked, ours, (theirs, base, queries, tenth))
-    filters(ours, (theirs, base, queries, tenth))
+    with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+        return ours, json.load(file)["manifest"]
 
 
-def rounds(asked, ours, hnswlib_side):
-    ways = {"one": {}, "four": {}, "two threads": {"threads": 2}, "held out": {"half": "odd"}, "chosen on": {"half": "even"}}
-    ways["four"]["way"] = "four"
-    curves = {way: [] for way in (*ways, "hnswlib")}
+def rounds(asked, ours, others):
+    curves = {name: [] for name in (*WAYS, *others)}
     for number in range(asked.rounds):
-        curves["hnswlib"].append([ask_hnswlib(hnswlib_side[0], ef, *hnswlib_side[1:]) for ef in EFS])
-        for way, options in ways.items():
-            curves[way].append([ours.run(length, **options) for length in LISTS])
+        for name, other in others.items():
+            curves[name].append([other.run(effort) for effort in other.efforts])
+        for way, options in WAYS.items():
+            curves[way].append([ours.run(length, **options) for length in ours.efforts])
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}:", end="")
         for target in TARGETS:
-            mine = at_recall(curves["one"][-1], target)
+            mine = at_recall(curves["graph"][-1], target)
             other = at_recall(curves["hnswlib"][-1], target)
             print(f"  {target}: {mine:.0f} / {other:.0f} = {mine / other:.2f}", end="")
         print(flush=True)
@@ -173,7 +181,7 @@ def rounds(asked, ours, hnswlib_side):
             cells.append(f"{max(rates):8.0f} {statistics.median(rates):8.0f}")
         print(f"{way:12}", *cells)
     print("ratios to hnswlib (best to best, median of each round's)")
-    for way in ways:
+    for way in curves:
         cells = []
         for target in TARGETS:
             mine = [at_recall(curve, target) for curve in curves[way]]
@@ -181,30 +189,75 @@ def rounds(asked, ours, hnswlib_side):
             each = statistics.median(a / b for a, b in zip(mine, other))
             cells.append(f"{max(mine) / max(other):8.2f} {each:8.2f}")
         print(f"{way:12}", *cells)
-    print("recall of each list:", [(length, recall) for length, (recall, _) in zip(LISTS, curves["one"][0])])
+    print("recall of each list:", [(length, recall) for length, (recall, _) in zip(ours.efforts, curves["graph"][0])])
+    return curves
 
 
-def filters(ours, hnswlib_side):
+def draw(path, curves, title):
+    """The best rate of the rounds at each effort, over its recall."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for name, rounds_of in curves.items():
+        if name in ("held out", "chosen on"):
+            continue
+        best = [(points[0][0], max(rate for _, rate in points)) for points in zip(*rounds_of)]
+        axes.plot(*zip(*sorted(best)), marker="o", markersize=3, label=name)
+    axes.set_yscale("log")
+    axes.set_xlim(0.8, 1.0)
+    axes.set(xlabel="recall@10", ylabel="queries per second of processor time", title=title)
+    axes.title.set_fontsize(9)
+    axes.grid(True, which="both", linewidth=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    print("drawn:", path)
+
+
+def ceiling(ours, layout, dimensions):
+    """What a query has to fetch, and what fetching alone would take."""
+    bits, list_length = layout["file"]["bits"], ours.usual
+    exact = max(30, list_length * 2 // 5) if bits == 2 else max(20, list_length * 3 // 20)
+    record = -(-(-(-dimensions // 128) * 128 * bits // 8 + 8) // 64) * 64
+    said = ours.ask("run", 100, "all", "one", 1, 20)
+    took = ours.ask("memory", record)
+    codes = said["compared"] - exact
+    fetched = codes * took["record_ns"] + list_length * took["links_ns"] + exact * took["row_ns"]
+    query = 1e9 / said["qps"]
+    print(
+        f"a query at recall {said['recall']:.3f}: {codes:.0f} codes of {record} bytes, about {list_length} lists of "
+        f"links, {exact} rows of {4 * dimensions} bytes; {took}; fetching alone {fetched / 1000:.1f} us of "
+        f"{query / 1000:.1f} us, {100 * fetched / query:.0f} %",
+        flush=True,
+    )
+
+
+def rest(ours, hnswlib):
     for percent in (0.1, 1, 5, 10, 20, 50, 90, 99):
         said = ours.ask("allow", percent)
-        best = None
-        for length in LISTS:
-            recall, _ = ours.run(length, repeats=1)
-            if recall >= 0.95:
-                best = length
-                break
+        enough = (length for length in ours.efforts if ours.run(length, repeats=1)[0] >= 0.95)
+        best = next(enough, ours.efforts[-1])
         mine, other = [], []
         for _ in range(4):
-            other.append(at_recall([ask_hnswlib(hnswlib_side[0], ef, *hnswlib_side[1:]) for ef in (40, 48, 56)], 0.95))
-            mine.append(ours.run(best or LISTS[-1])[1])
-        recall = ours.run(best or LISTS[-1])[0]
+            other.append(at_recall([hnswlib.run(effort) for effort in (40, 48, 56)], 0.95))
+            mine.append(ours.run(best)[1])
+        recall = ours.run(best)[0]
         ratio = max(mine) / max(other)
         print(
             f"filter {percent} % ({said['allowed']} rows): list {best}, recall {recall:.3f}, "
-            f"{max(mine):.0f}/s, {ratio:.2f} x hnswlib unfiltered = {ratio * 7307:.0f} scaled to its 7,307",
+            f"{max(mine):.0f}/s, {ratio:.2f} x hnswlib unfiltered = {ratio * SCALE:.0f} scaled to its {SCALE}",
             flush=True,
         )
     ours.ask("allow", 100)
+    for deleted, updated in ((0, 1), (15, 15)):
+        said = ours.ask("churn", deleted, updated, 100)
+        print(f"{deleted} % deleted, {updated} % updated:", json.dumps(said), flush=True)
+    for line in ours.ask("sizes"):
+        print("size:", json.dumps(line), flush=True)
+    ours.ask("open")
     said = ours.ask("dead", 30)
     for length in (ours.usual, 2 * ours.usual):
         print(f"30 % deleted ({said['allowed']} left): list {length}:", ours.run(length), flush=True)

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use vectorsphere::clock::{Clock, SystemClock};
 use vectorsphere::index::{
-    Ask, GraphParameters, Hit, Identity, Job, Recipe, Segment, build, never, open_dir, search, simd,
+    Ask, GraphParameters, Hit, Identity, Job, Kind, Open, Recipe, Segment, build, never, open_dir,
+    search, simd,
 };
 use vectorsphere::rows::Rows;
 use vectorsphere::vector::Distance;
@@ -28,6 +29,13 @@ mod memory;
 use memory::Flat;
 
 const K: usize = 10;
+
+/// A build, and what it took.
+struct Built {
+    open: Open,
+    wall: f64,
+    cpu: f64,
+}
 
 struct Bench {
     rows: Flat,
@@ -71,7 +79,13 @@ fn main() {
 impl Bench {
     fn obey(&mut self, words: &[&str]) -> String {
         match words {
-            ["build", threads, bits] => self.build(threads.parse().unwrap(), bits.parse().ok()),
+            ["build", threads, bits] => {
+                self.build(threads.parse().unwrap(), &graph(bits.parse().ok()))
+            },
+            ["trees", threads] => {
+                let recipe = Kind::Arroy.recipe().unwrap();
+                self.build(threads.parse().unwrap(), &recipe)
+            },
             ["open"] => self.open(),
             ["run", effort, half, way, threads, repeats] => {
                 let threads: usize = threads.parse().unwrap();
@@ -86,37 +100,129 @@ impl Bench {
                 self.allowed = Some(self.rows.live.clone());
                 self.truth()
             },
+            ["churn", deleted, updated, effort] => {
+                let shares = (deleted.parse().unwrap(), updated.parse().unwrap());
+                self.churn(shares, effort.parse().unwrap())
+            },
+            ["sizes"] => self.sizes(),
+            ["memory", bytes] => self.memory(bytes.parse().unwrap()),
             _ => "{\"error\": \"what?\"}".to_owned(),
         }
     }
 
-    fn build(&mut self, threads: usize, bits: Option<u8>) -> String {
-        let recipe = Recipe::Graph(GraphParameters {
-            bits,
-            ..GraphParameters::default()
-        });
+    fn build(&mut self, threads: usize, recipe: &Recipe) -> String {
+        let built = self.built(&self.dir, (threads, recipe), None);
+        let manifest = self.dir.join(built.open.name()).join("manifest.json");
+        let manifest = fs_err::read_to_string(manifest).unwrap();
+        let (wall, cpu, bytes) = (built.wall, built.cpu, built.open.segment.bytes());
+        self.segment = Some(built.open.segment);
+        format!(
+            "{{\"wall\": {wall:.2}, \"cpu\": {cpu:.2}, \"bytes\": {bytes}, \"manifest\": {manifest}}}"
+        )
+    }
+
+    fn built(
+        &self,
+        dir: &Path,
+        (threads, recipe): (usize, &Recipe),
+        before: Option<&dyn Segment>,
+    ) -> Built {
         let (clock, cpu) = (SystemClock, cpu(rustix::time::ClockId::ProcessCPUTime));
         let started = clock.now();
         let job = Job {
             rows: &self.rows,
-            recipe: &recipe,
+            recipe,
             store: uuid::Uuid::nil(),
             sequence: clock.wall_ms(),
+            before,
+            beside: None,
             threads,
             clock: &clock,
             stop: &never,
             progress: &|_| {},
         };
-        let open = build(&self.dir, &job).unwrap();
+        let open = build(dir, &job).unwrap();
         let wall = clock.now().since(started).as_secs_f64();
         let cpu = self::cpu(rustix::time::ClockId::ProcessCPUTime) - cpu;
-        let manifest =
-            fs_err::read_to_string(self.dir.join(open.name()).join("manifest.json")).unwrap();
-        let bytes = open.segment.bytes();
-        self.segment = Some(open.segment);
+        Built { open, wall, cpu }
+    }
+
+    /// Deletes a part of the rows and updates another, whose new vectors are rows that were kept back;
+    /// looks at what the old graph finds then, and at a new one that starts from it.
+    fn churn(&mut self, (deleted, updated): (f64, f64), effort: u32) -> String {
+        let dir = self.dir.join(format!("churn-{deleted}-{updated}"));
+        let all = self.rows.live.clone();
+        let kept_back = some(&all, updated, 0xBAC);
+        self.rows.live = &all - &kept_back;
+        let whole = self.built(&dir, (2, &graph(None)), None);
+        self.segment = Some(Arc::clone(&whole.open.segment));
+        self.truth();
+        let at_first = self.run((effort, "all", "whole"), 1, 3);
+        let live = &self.rows.live - some(&self.rows.live, deleted + updated, 0xDEAD);
+        self.rows.live = &live | &kept_back;
+        self.truth();
+        let old = self.run((effort, "all", "whole"), 1, 3);
+        let old_lost = [1, 4].map(|times| self.not_found(times * effort));
+        let again = self.built(&dir, (2, &graph(None)), Some(whole.open.segment.as_ref()));
+        self.segment = Some(again.open.segment);
+        let new = self.run((effort, "all", "whole"), 1, 3);
+        let new_lost = [1, 4].map(|times| self.not_found(times * effort));
+        self.rows.live = all;
+        let (whole_cpu, again_cpu, again_wall) = (whole.cpu, again.cpu, again.wall);
         format!(
-            "{{\"wall\": {wall:.2}, \"cpu\": {cpu:.2}, \"bytes\": {bytes}, \"manifest\": {manifest}}}"
+            "{{\"whole_cpu\": {whole_cpu:.2}, \"again_cpu\": {again_cpu:.2}, \"again_wall\": {again_wall:.2}, \
+             \"first\": {at_first}, \"old\": {old}, \"old_lost\": {old_lost:?}, \
+             \"new\": {new}, \"new_lost\": {new_lost:?}}}"
         )
+    }
+
+    /// How many live rows their own vector does not find with this effort.
+    fn not_found(&self, effort: u32) -> usize {
+        let segments = [Arc::clone(self.segment.as_ref().unwrap())];
+        let ask = Ask {
+            effort: Some(effort),
+            ..Ask::nearest(K)
+        };
+        let lost = |row: &u32| {
+            let query = self.rows.vector(*row).unwrap();
+            let hits = search(&segments, &self.rows, query, &ask).unwrap().hits;
+            // Of equal ones any may be answered.
+            !hits.iter().any(|hit| hit.row == *row) && hits[0].score < 1.0 - 1e-5
+        };
+        self.rows.live.iter().filter(lost).count()
+    }
+
+    /// What it takes to fetch a record of so many bytes, the links of a node, and a row.
+    fn memory(&self, record: usize) -> String {
+        let items = self.rows.live.len() as usize;
+        let row = self.rows.dimensions() * size_of::<f32>();
+        let [record, links, row] = [record, 128, row].map(|bytes| fetch(items, bytes));
+        format!("{{\"record_ns\": {record:.1}, \"links_ns\": {links:.1}, \"row_ns\": {row:.1}}}")
+    }
+
+    /// What a search costs with a graph and without, from few points to many, and what the graph cost.
+    fn sizes(&mut self) -> String {
+        let all = self.rows.live.clone();
+        let mut lines = Vec::new();
+        for points in [500u32, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000] {
+            let last = all.select(points).unwrap();
+            self.rows.live = all.iter().take_while(|row| *row < last).collect();
+            let built = self.built(
+                &self.dir.join(format!("size-{points}")),
+                (2, &graph(None)),
+                None,
+            );
+            self.segment = Some(Arc::clone(&built.open.segment));
+            self.truth();
+            let graph = self.run((100, "all", "one"), 1, 5);
+            let scan = self.run((100, "all", "scan"), 1, 2);
+            let cpu = built.cpu;
+            lines.push(format!(
+                "{{\"points\": {points}, \"build_cpu\": {cpu:.2}, \"graph\": {graph}, \"scan\": {scan}}}"
+            ));
+        }
+        self.rows.live = all;
+        format!("[{}]", lines.join(", "))
     }
 
     fn open(&mut self) -> String {
@@ -132,7 +238,7 @@ impl Bench {
         let started = clock.now();
         let found = open_dir(&self.dir, &identity).unwrap();
         let ms = clock.now().since(started).as_secs_f64() * 1e3;
-        let segment = found.open.unwrap().segment;
+        let segment = found.set.main.unwrap().segment;
         let started = clock.now();
         let hits = segment
             .search(&self.rows, &self.queries[0], &Ask::nearest(K))
@@ -145,7 +251,7 @@ impl Bench {
     }
 
     /// Answers each query of a half (`even`, `odd` or `all`), in one of the ways: `one` at a time,
-    /// interleaved (`four`), or `whole`, with what `search` adds around the segment.
+    /// interleaved (`four`), `whole`, with what `search` adds around the segment, or without it (`scan`).
     fn run(
         &self,
         (effort, half, way): (u32, &str, &str),
@@ -195,6 +301,11 @@ impl Bench {
             .collect();
         match way {
             "four" => segment.search_many(&self.rows, &queries, &ask).unwrap(),
+            "scan" => {
+                let scan = |query| search(&[], &self.rows, query, &ask).unwrap();
+                let answers = queries.into_iter().map(scan);
+                answers.map(|answer| (answer.hits, answer.scored)).collect()
+            },
             "whole" => {
                 let segments = [Arc::clone(segment)];
                 let whole = |query| search(&segments, &self.rows, query, &ask).unwrap();
@@ -246,6 +357,44 @@ impl Bench {
                 .map_or(self.rows.live.len(), RoaringBitmap::len)
         )
     }
+}
+
+/// Nanoseconds that a core takes for one of many items at random places of memory, when nothing but
+/// reading a byte of each of its cache lines is done.
+fn fetch(items: usize, bytes: usize) -> f64 {
+    const LINE: usize = 64;
+    const READS: usize = 1 << 20;
+    let region = vec![1u8; items * bytes];
+    let mut state = 1u64;
+    let places: Vec<usize> = (0..READS)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % items * bytes
+        })
+        .collect();
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let started = cpu(rustix::time::ClockId::ThreadCPUTime);
+        let mut sum = 0usize;
+        for place in &places {
+            for line in region[*place..*place + bytes].iter().step_by(LINE) {
+                sum += usize::from(*line);
+            }
+        }
+        std::hint::black_box(sum);
+        best = best.min(cpu(rustix::time::ClockId::ThreadCPUTime) - started);
+    }
+    best * 1e9 / READS as f64
+}
+
+/// A graph with codes of this width, or of the one that the build chooses.
+fn graph(bits: Option<u8>) -> Recipe {
+    Recipe::Graph(GraphParameters {
+        bits,
+        ..GraphParameters::default()
+    })
 }
 
 /// A random part of these rows.

@@ -278,6 +278,8 @@ fn built(rows: &Flat, dir: &Path, parameters: &ArroyParameters) -> Open {
         recipe: &Recipe::Arroy(parameters.clone()),
         store: uuid::Uuid::nil(),
         sequence: 1,
+        before: None,
+        beside: None,
         threads: 1,
         clock: &SystemClock,
         stop: &never,

@@ -155,6 +155,20 @@ def search(cluster, queries, params):
     return found, np.array(took)
 
 
+def cost(cluster, queries, rounds=10):
+    """Microseconds of processor time that a search takes of each process, and of the client; all
+    bodies are encoded before."""
+    bodies = [json.dumps({"query": query.tolist(), "limit": 10}).encode() for query in queries]
+    path = f"/collections/{NAME}/points/query"
+    before, own = cluster.cpu(), time.process_time()
+    for _ in range(rounds):
+        for body in bodies:
+            cluster.send("POST", path, body)
+    own = time.process_time() - own
+    each = 1e6 / (rounds * len(bodies))
+    return {k: round((v - before[k]) * each) for k, v in cluster.cpu().items()}, round(own * each)
+
+
 def recall(found, truth):
     return np.mean([len(set(f) & set(t[:10])) / 10 for f, t in zip(found, truth)])
 
@@ -172,7 +186,7 @@ def main():
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("-f", "--manifest")
     parser.add_argument(
-        "--profile", type=int, metavar="LINES", help="where the upload computes, by perf: so many lines a role"
+        "--profile", type=int, metavar="LINES", help="where upload and searches compute, by perf: so many lines a role"
     )
     options = parser.parse_args()
     base, queries, truth = data(options.data, options.points)
@@ -212,16 +226,19 @@ def main():
         began = time.perf_counter()
         peak = total
         give_up = began + 600
-        settled = 0
+        settled, indexed = 0, began
         while settled < 8 and time.perf_counter() < give_up:
             info = cluster.send("GET", f"/collections/{NAME}")
             peak = max(peak, cluster.memory()[0])
             done = info["status"] == "green" and info["indexed_vectors_count"] == len(base)
+            indexed = indexed if done and settled else time.perf_counter()
             settled = settled + 1 if done else 0
             time.sleep(0.25)
+        spent = {k: round(v - before[k], 2) for k, v in cluster.cpu().items()}
         print(
-            f"index: {info['indexed_vectors_count']} points after "
-            f"{time.perf_counter() - began:.1f} s, status {info['status']}; "
+            f"index: {info['indexed_vectors_count']} points {indexed - began:.1f} s after the upload, "
+            f"{indexed - began + seconds:.1f} s after its begin, status {info['status']}; "
+            f"processor seconds with the upload {spent}; "
             f"anonymous memory at most {peak:.0f} MiB"
         )
         exact, slow = search(cluster, queries[:200], {"exact": True})
@@ -233,6 +250,13 @@ def main():
         asked = len(found) if len(truth) >= len(found) else len(truth)
         print(f"  recall@10: {recall(found[:asked], truth[:asked]):.4f}")
         print(f"  {np.percentile(slow, 50) / np.percentile(fast, 50):.1f} times exact search")
+        each, own = cost(cluster, queries)
+        print(f"processor time of a search, in us: {each}, together {sum(each.values())}; of the client {own}")
+        if options.profile:
+            for role, lines in cluster.profile(folder, lambda: cost(cluster, queries)).items():
+                print(f"profile of searches, {role}:", *lines[: options.profile], sep="\n  ")
+        info = cluster.send("GET", f"/collections/{NAME}")
+        print("what it says of its own searches:", info.get("vectorsphere"))
         total, parts = cluster.memory()
         print(f"anonymous memory at the end: {total:.0f} MiB", {k: round(v) for k, v in parts.items()})
         cluster.stop()
