@@ -95,6 +95,8 @@ fn settled(state: &State) -> BTreeMap<String, Value> {
         if *name == cluster {
             object["status"]["revision"]["previous"] = Value::Null;
             object["status"]["nextWorkerOrdinal"] = Value::Null;
+            // As text; each worker is compared by itself below.
+            object["status"]["workerOrdinals"] = Value::Null;
         }
         if name.starts_with("statefulsets/") {
             object["spec"]["volumeClaimTemplates"] = Value::Null;
