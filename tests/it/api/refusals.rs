@@ -482,7 +482,7 @@ async fn writes_that_make_no_sense_are_refused() {
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 0}"#, 422, "shard_number"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "hnsw_config": {"m": "x"}}"#, 400, "m is not a whole number"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "magic"}}}"#, 400, "algorithm"),
-        ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "graph", "parameters": {"bits": 3}}}}"#, 400, "`bits` must be 2, 4 or 8"),
+        ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "graph", "parameters": {"bits": 3}}}}"#, 400, "`bits` must be 2, 4, 8 or 32"),
         ("PUT", "new", r#"{"vectors": {"size": 4, "distance": "Dot"}, "vectorsphere": {"index": {"algorithm": "arroy", "parameters": {"trees": 300}}}}"#, 400, "`trees` must be 1 to 256"),
         ("PUT", "new", "[]", 400, FORMAT),
         ("PATCH", "named", r#"{"vectors": {"w": {}}}"#, 400, "Not existing vector name error: w"),
