@@ -15,6 +15,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::hosted::Hosted;
+use super::live::Turns;
 use super::{Error, Parts, reports};
 use crate::clock::{Clock, Moment};
 use crate::coordination::keys;
@@ -74,8 +75,8 @@ pub(super) struct Host {
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
     pub(super) searches: Arc<tokio::sync::Semaphore>,
-    /// Held while a search is asked again.
-    pub(super) sampling: Arc<tokio::sync::Semaphore>,
+    /// When a search may be asked again.
+    pub(super) sampling: Arc<Turns>,
     /// Held while the disk is measured.
     pub(super) measuring: Arc<tokio::sync::Semaphore>,
     places: Mutex<HashMap<ShardId, Arc<Place>>>,
@@ -106,7 +107,7 @@ impl Host {
             entropy: parts.entropy,
             tasks: parts.tasks,
             metrics: parts.metrics,
-            sampling: Arc::new(tokio::sync::Semaphore::new(1)),
+            sampling: Arc::default(),
             measuring: Arc::new(tokio::sync::Semaphore::new(1)),
             places: Mutex::default(),
             uses: AtomicU64::new(0),

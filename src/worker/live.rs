@@ -1,8 +1,8 @@
 //! What searches find of what is there: now and then a question is asked again, exactly.
 //!
-//! Only plain questions count: without a filter, without an effort of their own. One is asked again at
-//! a time in the whole worker, and of each shard none before a hundred times what the last one took, so
-//! that all of them together are a hundredth of a core at most.
+//! Only plain questions count: without a filter, without an effort of their own. In the whole worker one
+//! is asked again at a time, and none before a hundred times what the last one took, so that all of them
+//! together are a hundredth of a core at most, however many shards there are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::index::{self, Ask, Kind, Open};
 use crate::query::SearchQuality;
 use crate::rows::Rows;
 
-/// The least time between two samples of a shard.
+/// The least time between two samples.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A shard waits this many times what a sample took before the next.
+/// Before the next sample this many times what the last one took goes by.
 const PAUSE: u32 = 100;
 
 /// How long a sample may take.
@@ -30,29 +30,53 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is looked at.
 const TOP_MAX: usize = 100;
 
+/// When the worker may take its next sample.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<Option<Moment>>);
+
+impl Turns {
+    /// Whether it is time for a sample. Nobody else has a turn until [`Turns::end`], or until it must
+    /// have ended.
+    fn take(&self, now: Moment) -> bool {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = next.is_none_or(|next| now >= next);
+        if is_time {
+            *next = Some(now + TIMEOUT + INTERVAL);
+        }
+        is_time
+    }
+
+    /// The sample of the last turn ended now, after so long.
+    fn end(&self, now: Moment, took: Duration) {
+        let pause = took.saturating_mul(PAUSE).max(INTERVAL);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + pause);
+    }
+}
+
+/// From which kind of segment something was learnt, and for what: efforts are in proportion to what a
+/// segment compares, and aim at the recall that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Subject {
+    kind: Kind,
+    cost: u64,
+    wanted: f32,
+}
+
 /// What is known of a shard's searches.
 #[derive(Debug, Default)]
-pub(super) struct Live(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    /// What was learnt, and from which kind of segment: efforts are in proportion to what it compares.
-    lessons: Option<(Kind, u64, Lessons)>,
-    /// When the next sample may be taken.
-    next: Option<Moment>,
-}
+pub(super) struct Live(Mutex<Option<(Subject, Lessons)>>);
 
 impl Live {
     fn known<T>(&self, open: &Open, with: impl FnOnce(&mut Lessons) -> T) -> T {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kind, cost) = (open.segment.kind(), open.segment.cost(10, None));
-        let same = known.lessons.as_ref();
-        if !same.is_some_and(|(of, costs, _)| (*of, *costs) == (kind, cost)) {
-            known.lessons = None;
-        }
-        let wanted = f64::from(open.manifest.recipe.recall());
-        let fresh = || (kind, cost, Lessons::new(wanted));
-        with(&mut known.lessons.get_or_insert_with(fresh).2)
+        let subject = Subject {
+            kind: open.segment.kind(),
+            cost: open.segment.cost(10, None),
+            wanted: open.manifest.recipe.recall(),
+        };
+        known.take_if(|(of, _lessons)| *of != subject);
+        let fresh = || (subject, Lessons::new(f64::from(subject.wanted)));
+        with(&mut known.get_or_insert_with(fresh).1)
     }
 
     /// The effort of searches that do not say how hard to look.
@@ -63,21 +87,6 @@ impl Live {
     /// What is known of searches of this segment.
     pub(super) fn quality(&self, open: &Open) -> Option<SearchQuality> {
         self.known(open, |lessons| lessons.quality())
-    }
-
-    /// Whether it is time for a sample; then it is not again for a while.
-    fn is_time(&self, now: Moment) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = known.next.is_none_or(|next| now >= next);
-        if is_time {
-            known.next = Some(now + INTERVAL);
-        }
-        is_time
-    }
-
-    fn wait(&self, until: Moment) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.next = Some(until);
     }
 }
 
@@ -90,13 +99,11 @@ pub(super) fn sample(host: &Host, hosted: &Arc<Hosted>, searches: &[Search]) {
         return;
     }
     let now = host.clock.now();
-    if !hosted.live.is_time(now) {
+    if !host.sampling.take(now) {
         return;
     }
-    let Ok(place) = Arc::clone(&host.sampling).try_acquire_owned() else {
-        return;
-    };
     let (hosted, clock) = (Arc::clone(hosted), Arc::clone(&host.clock));
+    let turns = Arc::clone(&host.sampling);
     let (vector, k) = (asked.vector.clone(), asked.top);
     let tasks = host.tasks.clone();
     let sampling = move || {
@@ -111,9 +118,7 @@ pub(super) fn sample(host: &Host, hosted: &Arc<Hosted>, searches: &[Search]) {
             },
         }
         let end = clock.now();
-        let pause = end.since(now).saturating_mul(PAUSE).max(INTERVAL);
-        hosted.live.wait(end + pause);
-        drop(place);
+        turns.end(end, end.since(now));
     };
     // Nobody waits for it; a worker that stops tells it to end.
     drop(host.tasks.spawn_blocking(sampling));
@@ -159,4 +164,30 @@ fn take(
     let now = hosted.segments().main.map(|now| now.name());
     let same = now.as_ref() == Some(&main.name());
     Ok(same.then(|| (sample, main.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    #[test]
+    fn all_samples_of_a_worker_together_take_a_hundredth_of_the_time() {
+        let (clock, turns) = (ManualClock::default(), Turns::default());
+        assert!(turns.take(clock.now()));
+        clock.advance(INTERVAL * 2);
+        assert!(!turns.take(clock.now()), "one is under way");
+        turns.end(clock.now(), Duration::from_millis(50));
+        clock.advance(Duration::from_millis(4_999));
+        assert!(!turns.take(clock.now()));
+        clock.advance(Duration::from_millis(1));
+        assert!(turns.take(clock.now()));
+        // One that never says that it ended holds nobody up for ever.
+        clock.advance(TIMEOUT + INTERVAL);
+        assert!(turns.take(clock.now()));
+        turns.end(clock.now(), Duration::ZERO);
+        assert!(!turns.take(clock.now()));
+        clock.advance(INTERVAL);
+        assert!(turns.take(clock.now()));
+    }
 }
