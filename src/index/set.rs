@@ -62,9 +62,9 @@ impl Set {
         }
     }
 
-    /// Takes a segment out, by its sequence.
-    pub fn take(&mut self, sequence: u64) -> Option<Open> {
-        let is = |open: &mut Open| open.segment.sequence() == sequence;
+    /// Takes a segment out, by the name of its folder: another one of the same sequence stays.
+    pub fn take(&mut self, name: &str) -> Option<Open> {
+        let is = |open: &mut Open| open.name() == name;
         let taken = self.main.take_if(is).or_else(|| self.side.take_if(is));
         if self.main.is_none() {
             self.main = self.side.take();

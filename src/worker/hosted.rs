@@ -1,4 +1,4 @@
-//! One open shard: its store, and the index segment built beside it.
+//! One open shard: its store, and the index segments built from it.
 
 #[cfg(test)]
 mod tests;
@@ -163,21 +163,24 @@ impl Hosted {
     pub(super) fn due(&self) -> Option<Due> {
         let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        *wanted = self.wants_build().then(|| wanted.unwrap_or(now));
-        let waited = wanted.map_or(Duration::ZERO, |since| now.since(since));
-        // A build would keep the map from growing.
-        let may = !self.store.wants_room();
-        may.then(|| self.due_when(now.since(written), waited))
-            .flatten()
+        self.judge(|due_when| {
+            let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_wanted = due_when(index::due::QUIET, Duration::ZERO).is_some();
+            *wanted = is_wanted.then(|| wanted.unwrap_or(now));
+            let waited = wanted.map_or(Duration::ZERO, |since| now.since(since));
+            // A build would keep the map from growing.
+            let due = due_when(now.since(written), waited);
+            due.filter(|_due| !self.store.wants_room())
+        })
     }
 
     /// Whether a build is wanted, though it may wait for a quiet moment.
     pub(super) fn wants_build(&self) -> bool {
-        self.due_when(index::due::QUIET, Duration::ZERO).is_some()
+        self.judge(|due_when| due_when(index::due::QUIET, Duration::ZERO).is_some())
     }
 
-    fn due_when(&self, quiet: Duration, waited: Duration) -> Option<Due> {
+    /// Has somebody ask which build is due when the shard is quiet for so long, and waited for so long.
+    fn judge<T>(&self, ask: impl FnOnce(&dyn Fn(Duration, Duration) -> Option<Due>) -> T) -> T {
         let live = self.store.live();
         let set = self.segments();
         let live_of = |open: &Open| open.segment.covered().intersection_len(&live);
@@ -187,14 +190,16 @@ impl Hosted {
             covered_live: live_of(open),
             beside_live: set.side.as_ref().map_or(0, live_of),
         });
-        let facts = Facts {
-            dimensions: self.identity.dimensions,
-            live: live.len(),
-            built,
-            quiet,
-            waited,
-        };
-        index::due::due(&facts, &self.wish)
+        ask(&|quiet, waited| {
+            let facts = Facts {
+                dimensions: self.identity.dimensions,
+                live: live.len(),
+                built,
+                quiet,
+                waited,
+            };
+            index::due::due(&facts, &self.wish)
+        })
     }
 
     /// Builds a segment by this many threads and takes it into use. Blocks its thread for as long as
@@ -252,7 +257,7 @@ impl Hosted {
             },
             Err(index::Error::Stopped) => return,
             Err(error @ index::Error::Corrupt { .. }) => {
-                self.quarantine(open.segment.sequence(), &error);
+                self.quarantine(&open.name(), &error);
             },
             Err(error) => {
                 let error = chain(&error);
@@ -320,10 +325,10 @@ impl Hosted {
         Ok(())
     }
 
-    /// Takes a segment out of use that failed a search.
-    pub(super) fn quarantine(&self, sequence: u64, error: &index::Error) {
+    /// Takes the segment of this name out of use, which failed a search.
+    pub(super) fn quarantine(&self, name: &str, error: &index::Error) {
         let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = set.take(sequence) else {
+        let Some(open) = set.take(name) else {
             return;
         };
         tracing::error!(
@@ -352,11 +357,8 @@ impl Hosted {
 
     /// Rows that every search scans, since no segment covers them.
     pub(super) fn uncovered(&self) -> u64 {
-        let live = self.store.live();
-        let set = self.segments();
-        let covered = set.each().map(|open| open.segment.covered());
-        let covered: u64 = covered.map(|covered| covered.intersection_len(&live)).sum();
-        live.len().saturating_sub(covered)
+        let (_kind, covered) = self.index_kind();
+        self.store.live().len().saturating_sub(covered)
     }
 
     /// The kind that answers, and how many points it covers.
@@ -365,8 +367,9 @@ impl Hosted {
         let Some(main) = &set.main else {
             return (Kind::Flat, 0);
         };
-        let covered = set.covered().intersection_len(&self.store.live());
-        (main.segment.kind(), covered)
+        let live = self.store.live();
+        let of = |open: &Open| open.segment.covered().intersection_len(&live);
+        (main.segment.kind(), set.each().map(of).sum())
     }
 
     pub(super) fn index_state(&self) -> IndexState {

@@ -106,8 +106,11 @@ pub(super) fn search(
     let answers = index::search_many(&segments, snapshot, &vectors, &ask)?;
     for (asked, answer) in searches.iter().zip(answers) {
         for (sequence, error) in &answer.failed {
-            if matches!(error.kind(), Kind::Corrupt | Kind::Internal) {
-                hosted.quarantine(*sequence, error);
+            let failed = set.each().find(|open| open.segment.sequence() == *sequence);
+            if let Some(failed) = failed
+                && matches!(error.kind(), Kind::Corrupt | Kind::Internal)
+            {
+                hosted.quarantine(&failed.name(), error);
             }
         }
         results.push(scored(snapshot, asked, answer.hits, room)?);
