@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use lanes::Lanes;
 
-pub use lanes::{Place, current as current_lane};
+pub use lanes::{BLOCKING_KEEP_ALIVE, BLOCKING_THREADS_MAX, Place, current as current_lane};
 
 /// The tasks of one process or component. Cheap to clone; clones share everything.
 #[derive(Debug, Clone, Default)]

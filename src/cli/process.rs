@@ -23,7 +23,7 @@ use crate::ids::NodeId;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::process::{Card, DataFolder, Reason, StopRequests, parent};
 use crate::settings::Process;
-use crate::tasks::Tasks;
+use crate::tasks::{BLOCKING_KEEP_ALIVE, BLOCKING_THREADS_MAX, Tasks};
 use crate::telemetry::{Metrics, start_logging};
 
 /// How long the tasks may take after the role's own work has drained.
@@ -32,10 +32,6 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Threads of what serves nobody in particular; connections have their own.
 const OWN_THREADS_MAX: usize = 2;
-/// Threads that wait for the disk: more than one shard's writes and builds keep busy at once.
-const BLOCKING_THREADS_MAX: usize = 64;
-/// Threads that wait for the disk end when they had nothing to do for so long, with their memory.
-const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// What the shell hands to a role's own work.
 #[derive(Debug)]

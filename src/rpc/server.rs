@@ -107,7 +107,11 @@ async fn accept(
         };
         let (acceptor, lane) = (acceptor.clone(), Arc::new(tasks.place()));
         let Some(greeted) = servers.get(lane.number()).cloned() else {
-            return;
+            tracing::error!(
+                lane = lane.number(),
+                "nobody serves there: a connection is closed"
+            );
+            continue;
         };
         let held = Arc::clone(&lane);
         tasks.spawn_at(&lane, "rpc-greeting", async move {

@@ -1,10 +1,10 @@
 //! Threads that each serve some connections, with all that follows from them.
 //!
 //! A runtime of several threads wakes another thread for nearly every step of a request, which costs
-//! more than the step when there is little to do: measured, a search over REST took 680 us of all
-//! processes' time that way and half of it without. So a connection belongs to one thread, its lane,
-//! from its first byte to its last, and connections are spread over the lanes. What serves nobody in
-//! particular stays on the process's own runtime, and is not held up by a lane that is busy.
+//! more than the step when there is little to do (`docs/performance.md`). So a connection belongs to one
+//! thread, its lane, from its first byte to its last, and connections are spread over the lanes. What
+//! serves nobody in particular stays on the process's own runtime, and is not held up by a lane that is
+//! busy.
 
 use std::cell::Cell;
 use std::io;
@@ -15,10 +15,11 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Threads of one lane that wait for the disk.
-const BLOCKING_THREADS_MAX: usize = 64;
+/// Threads of one runtime that wait for the disk: more than one shard's writes and builds keep busy at
+/// once.
+pub const BLOCKING_THREADS_MAX: usize = 64;
 /// They end when they had nothing to do for so long, with their memory.
-const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
+pub const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
