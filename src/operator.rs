@@ -81,8 +81,9 @@ pub use render::Images;
 
 /// Who reports events.
 const REPORTER: &str = "vectorsphere-operator";
-/// Clusters that are carried out at the same time.
-const CONCURRENCY: u16 = 4;
+/// Clusters that are carried out at the same time: a round waits for seconds where an etcd or a master is
+/// silent, and some that are may not hold up the others.
+const CONCURRENCY: u16 = 16;
 /// Changes that come together are one round.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// How long a connection to the API server may be silent while an answer is waited for. A watch is told

@@ -187,10 +187,33 @@ impl Etcd {
         credentials: &Credentials,
         entropy: Arc<Entropy>,
     ) -> Result<Self, Error> {
+        let connector = Connector::by_host(credentials.clone());
+        Self::connect_by(endpoints, connector, entropy).await
+    }
+
+    /// The same for members that are known by their addresses: their certificates hold this name.
+    ///
+    /// # Errors
+    /// As [`Etcd::connect`].
+    pub async fn connect_as(
+        endpoints: &Endpoints,
+        name: &str,
+        credentials: &Credentials,
+        entropy: Arc<Entropy>,
+    ) -> Result<Self, Error> {
+        let connector = Connector::by_name(credentials.clone(), name);
+        Self::connect_by(endpoints, connector, entropy).await
+    }
+
+    async fn connect_by(
+        endpoints: &Endpoints,
+        connector: Connector,
+        entropy: Arc<Entropy>,
+    ) -> Result<Self, Error> {
         let token = Token::default();
         let mut members = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            members.push(Member::connect(endpoint, credentials, &token).await?);
+            members.push(Member::connect(endpoint, connector.clone(), &token).await?);
         }
         if members.is_empty() {
             return Err(Error::NoEndpoint);
@@ -227,7 +250,7 @@ impl Etcd {
 impl Member {
     async fn connect(
         endpoint: &str,
-        credentials: &Credentials,
+        connector: Connector,
         token: &Token,
     ) -> Result<Self, Error> {
         let failed = |source: etcd_client::Error| Error::Endpoint {
@@ -235,10 +258,7 @@ impl Member {
             source: Box::new(source),
         };
         let (address, connector) = match endpoint.strip_prefix("https://") {
-            Some(rest) => {
-                let connector = Connector::by_host(credentials.clone());
-                (format!("http://{rest}"), connector)
-            },
+            Some(rest) => (format!("http://{rest}"), connector),
             None => {
                 let connector = Connector::by_host(Credentials::plain());
                 (endpoint.to_owned(), connector)

@@ -104,13 +104,10 @@ impl Act<'_> {
         let annotated = kept.as_ref().and_then(|one| one.annotations().get(VOLUMES));
         let known = read_volumes(annotated.map_or("", String::as_str));
         let claims = self.member_claims();
-        let asked = match self.connected().await {
-            Ok(etcd) if self.situation.spec.power == Power::Running && !ready.is_empty() => {
-                let listed = etcd.members().await.map_err(|error| Some(silence(&error)));
-                listed.map(|listed| (etcd, listed))
-            },
-            Ok(_) => Err(None),
-            Err(error) => Err(Some(silence(&error))),
+        let asked = if self.situation.spec.power == Power::Running && !ready.is_empty() {
+            self.listed().await.map_err(|error| Some(silence(&error)))
+        } else {
+            Err(None)
         };
         let (etcd, listed) = match asked {
             Ok(answered) => answered,
@@ -224,13 +221,19 @@ impl Act<'_> {
         })
     }
 
-    async fn connected(&self) -> Result<Etcd, Error> {
+    /// Etcd, and the members that it lists. It is asked where its pods are, so that no name is looked up:
+    /// a name server that answers slowly would hold up the rounds of all clusters.
+    async fn listed(&self) -> Result<(Etcd, Vec<ClusterMember>), Error> {
         let subject = self.render.subject;
         let credentials = Maker::own(self.api).await?;
-        let host = subject.dns(&subject.of(Role::Etcd));
-        let endpoint = vec![format!("https://{host}:{ETCD_PORT}")];
+        let ready = self.seen().of(Role::Etcd).filter(|pod| pod.ready);
+        let addresses = ready.filter_map(|pod| pod.at(ETCD_PORT));
+        let endpoints: Vec<String> = addresses.map(|at| format!("https://{at}")).collect();
+        let name = subject.dns(&subject.of(Role::Etcd));
         let entropy = Arc::clone(self.entropy);
-        Ok(Etcd::connect(&endpoint, &credentials, entropy).await?)
+        let etcd = Etcd::connect_as(&endpoints, &name, &credentials, entropy).await?;
+        let listed = etcd.members().await?;
+        Ok((etcd, listed))
     }
 
     /// Carries a step out; what is said of it.

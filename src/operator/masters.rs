@@ -1,5 +1,6 @@
 //! What is asked of a cluster's masters: the admin service, over mutual TLS.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Error;
@@ -21,15 +22,15 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(35);
 /// The masters of one cluster that are ready.
 pub(super) struct Masters {
     channels: Channels,
-    /// Name and address.
-    ready: Vec<(String, String)>,
+    /// Name, and where it answers.
+    ready: Vec<(String, SocketAddr)>,
 }
 
 impl Masters {
     /// The masters among the pods that were seen.
     pub(super) async fn of(api: &ClusterApi, maker: &Maker, seen: &Seen) -> Result<Self, Error> {
         let ready = seen.of(Role::Master).filter(|pod| pod.ready);
-        let address = |pod: &PodSeen| Some((pod.name.clone(), pod.address.clone()?));
+        let address = |pod: &PodSeen| Some((pod.name.clone(), pod.at(RPC_PORT)?));
         Ok(Self {
             channels: Channels::new(maker.peers(api).await?),
             ready: ready.filter_map(address).collect(),
@@ -77,9 +78,7 @@ impl Masters {
         );
         let asked = |name: &str| only.is_none_or(|only| only == name);
         for (_, address) in self.ready.iter().filter(|(name, _)| asked(name)) {
-            let channel = self
-                .channels
-                .to(Peer::Master, &format!("{address}:{RPC_PORT}"))?;
+            let channel = self.channels.to(Peer::Master, &address.to_string())?;
             let client = admin_client(channel);
             last = match tokio::time::timeout(timeout, call(client)).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),

@@ -1,6 +1,7 @@
 //! What there is of a cluster: its pods, its volumes, its revisions.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
@@ -56,6 +57,12 @@ pub(super) struct PodSeen {
 impl PodSeen {
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where this port of it is; none while it has no address.
+    pub(super) fn at(&self, port: u16) -> Option<SocketAddr> {
+        let address: IpAddr = self.address.as_deref()?.parse().ok()?;
+        Some(SocketAddr::new(address, port))
     }
 }
 

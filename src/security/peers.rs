@@ -126,6 +126,14 @@ impl Connector {
         }
     }
 
+    /// How a server is connected to whose certificate holds this name, wherever it is.
+    pub fn by_name(credentials: Credentials, name: &str) -> Self {
+        Self {
+            credentials,
+            expected: Some(name.into()),
+        }
+    }
+
     /// Connects to the host and port of an address. The caller gives it a deadline.
     ///
     /// # Errors
