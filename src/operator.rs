@@ -81,8 +81,8 @@ pub use render::Images;
 
 /// Who reports events.
 const REPORTER: &str = "vectorsphere-operator";
-/// Clusters that are carried out at the same time: a round waits for seconds where an etcd or a master is
-/// silent, and some that are may not hold up the others.
+/// Clusters that are carried out at the same time, of all namespaces or, where some are named, of each: a
+/// round waits for seconds where an etcd or a master is silent, and a few that are may not hold up the rest.
 const CONCURRENCY: u16 = 16;
 /// Changes that come together are one round.
 const DEBOUNCE: Duration = Duration::from_millis(200);

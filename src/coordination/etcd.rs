@@ -248,11 +248,7 @@ impl Etcd {
 }
 
 impl Member {
-    async fn connect(
-        endpoint: &str,
-        connector: Connector,
-        token: &Token,
-    ) -> Result<Self, Error> {
+    async fn connect(endpoint: &str, connector: Connector, token: &Token) -> Result<Self, Error> {
         let failed = |source: etcd_client::Error| Error::Endpoint {
             endpoint: endpoint.to_owned(),
             source: Box::new(source),

@@ -243,8 +243,7 @@ pub struct VectorClusterSpec {
     #[serde(default)]
     pub auth: Authentication,
 
-    /// Server settings, passed on as they are. They are written to etcd as a new entry of the
-    /// configuration history; a bad key is reported in the condition ConfigApplied.
+    /// Server settings, passed on as they are. Not built yet: any key is refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 128))]
     pub config: BTreeMap<String, String>,

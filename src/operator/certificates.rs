@@ -249,6 +249,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::security::peers::Connector;
     use crate::security::{Credentials, Peers};
     use crate::topology::{LAPTOP_SAMPLE, manifest};
 
@@ -340,6 +341,38 @@ mod tests {
         };
         let (_asked, served) = tokio::join!(asking, serving);
         served.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether who trusts an authority takes a server for etcd, as rounds ask it: by an address, whose
+    /// certificate holds the Service's name.
+    async fn is_etcd(server: &Peers, trusted: &Pair) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let credentials = peers("operator", trusted, trusted).credentials().clone();
+        let name = subject().dns(&subject().of(Role::Etcd));
+        let connector = Connector::by_name(credentials, &name);
+        let uri = uri.parse().unwrap();
+        let serving = async {
+            let (stream, _peer) = listener.accept().await.unwrap();
+            server.acceptor(&[Peer::Operator]).accept(stream).await
+        };
+        let (asked, _served) = tokio::join!(connector.connect(&uri), serving);
+        asked.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn only_a_member_of_this_etcd_is_taken_for_one_at_whatever_address() {
+        let now = OffsetDateTime::now_utc();
+        let own = authority(&subject(), Authority::Own, now).unwrap();
+        assert_eq!(is_etcd(&peers("etcd", &own, &own), &own).await, Ok(()));
+        for role in ["master", "worker", "gateway"] {
+            let refused = is_etcd(&peers(role, &own, &own), &own).await.unwrap_err();
+            assert!(refused.contains("not valid for name"), "{role}: {refused}");
+        }
+        let of_another = authority(&subject(), Authority::Own, now).unwrap();
+        let refused = is_etcd(&peers("etcd", &of_another, &own), &own).await;
+        let refused = refused.unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
     }
 
     #[tokio::test]

@@ -228,7 +228,9 @@ impl Act<'_> {
         let credentials = Maker::own(self.api).await?;
         let ready = self.seen().of(Role::Etcd).filter(|pod| pod.ready);
         let addresses = ready.filter_map(|pod| pod.at(ETCD_PORT));
-        let endpoints: Vec<String> = addresses.map(|at| format!("https://{at}")).collect();
+        let mut endpoints: Vec<String> = addresses.map(|at| format!("https://{at}")).collect();
+        // Not the same first each time: one that answers wrongly holds up one round, and not all.
+        endpoints.sort_by_cached_key(|_endpoint| self.entropy.uuid());
         let name = subject.dns(&subject.of(Role::Etcd));
         let entropy = Arc::clone(self.entropy);
         let etcd = Etcd::connect_as(&endpoints, &name, &credentials, entropy).await?;

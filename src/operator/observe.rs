@@ -61,8 +61,7 @@ impl PodSeen {
 
     /// Where this port of it is; none while it has no address.
     pub(super) fn at(&self, port: u16) -> Option<SocketAddr> {
-        let address: IpAddr = self.address.as_deref()?.parse().ok()?;
-        Some(SocketAddr::new(address, port))
+        socket(self.address.as_deref(), port)
     }
 }
 
@@ -226,6 +225,12 @@ fn is_ready(condition: &k8s_openapi::api::core::v1::PodCondition) -> bool {
 }
 
 /// Since when a pod is not ready; one that never said so, since it was made.
+/// A port at the address that a pod's status tells.
+pub(super) fn socket(address: Option<&str>, port: u16) -> Option<SocketAddr> {
+    let address: IpAddr = address?.parse().ok()?;
+    Some(SocketAddr::new(address, port))
+}
+
 fn unready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let mut unready = conditions.filter(|one| one.type_ == "Ready" && one.status != "True");
@@ -310,4 +315,20 @@ fn kept(revision: &ControllerRevision) -> Option<Kept> {
         failed: revision.annotations().get(FAILED).cloned(),
         held,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_at_an_address_of_either_family_and_nowhere_without_one() {
+        let at = |address| socket(address, 2379).map(|at| at.to_string());
+        assert_eq!(at(Some("10.0.0.7")).as_deref(), Some("10.0.0.7:2379"));
+        assert_eq!(at(Some("fd00::7")).as_deref(), Some("[fd00::7]:2379"));
+        assert_eq!(
+            [at(Some("")), at(Some("here")), at(None)],
+            [None, None, None]
+        );
+    }
 }

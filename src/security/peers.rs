@@ -118,7 +118,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// How a server is connected to that is known by its address, such as etcd.
+    /// How a server is connected to whose certificate holds the host that it is known by.
     pub const fn by_host(credentials: Credentials) -> Self {
         Self {
             credentials,

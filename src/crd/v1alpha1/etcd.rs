@@ -47,7 +47,8 @@ pub struct ManagedEtcd {
     #[serde(default = "etcd_storage")]
     pub storage: Storage,
 
-    /// Image of etcd. Absent: the one that this version of VectorSphere was tested with.
+    /// Image of etcd, with its tag: 3.6, and `etcd` in its `PATH`. Absent: the one that the operator was started
+    /// with (`--etcd-image`, which has no default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 

@@ -239,7 +239,7 @@ pub struct VolumeStatus {
 #[derive(KubeSchema, Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// Update, ScaleOut, ScaleIn, Resize, Rebalance, Repair, Hibernate, Wake or RotateCertificates.
+    /// Update, ScaleOut, ScaleIn, Resize, EtcdMembers, Hibernate, Wake or RotateCertificates.
     pub name: String,
 
     /// Waiting, Running or Stalled.

@@ -33,9 +33,9 @@ use crate::operator::cluster_api::{ClusterApi, within};
 use crate::operator::credentials::Maker;
 use crate::operator::events::{self, Told};
 use crate::operator::names::{RESTART, ROTATE, ROTATED};
-use crate::operator::render::ETCD_PORT;
 use crate::operator::{DEBOUNCE, Error, reconcile, scoped};
 use crate::tasks::Tasks;
+use crate::topology::Role;
 
 use decide::{Facts, Report, State, Step, decide};
 use progress::Progress;
@@ -293,11 +293,11 @@ impl Work<'_> {
         };
         let api = cluster_api(self.cluster, self.desk)?;
         let credentials = Maker::own(&api).await?;
-        let peers = api.subject.dns(&api.subject.etcd_peers());
-        for member in &members {
-            let endpoint = vec![format!("https://{member}.{peers}:{ETCD_PORT}")];
+        let name = api.subject.dns(&api.subject.of(Role::Etcd));
+        for (member, address) in &members {
+            let endpoint = vec![format!("https://{address}")];
             let entropy = Arc::clone(&self.desk.context.maker.entropy);
-            let etcd = Etcd::connect(&endpoint, &credentials, entropy).await?;
+            let etcd = Etcd::connect_as(&endpoint, &name, &credentials, entropy).await?;
             etcd.defragment(DEFRAGMENT_TIMEOUT).await?;
             tracing::info!(member, "a member of etcd gave back unused space");
         }

@@ -33,7 +33,8 @@ pub(super) fn template(render: &Render<'_>, etcd: &ManagedEtcd) -> Value {
         "timeoutSeconds": 5, "failureThreshold": 5,
     });
     let container = json!({
-        "name": "etcd", "image": image, "args": arguments(render),
+        // Named, for the images that etcd's project makes have no entry point.
+        "name": "etcd", "image": image, "command": ["etcd"], "args": arguments(render),
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             from_start(render, "ETCD_INITIAL_CLUSTER", CLUSTER_KEY),

@@ -1,6 +1,7 @@
 //! What becomes of a cluster that is changed: updated, taken back, scaled, put to sleep, deleted.
 
 use serde_json::json;
+use vectorsphere::clock::{Clock, SystemClock};
 
 use crate::acting::living::Living;
 use crate::acting::operator_process::{alone, calm};
@@ -127,8 +128,12 @@ fn restart_the_operator(kubernetes: &Kubernetes, double: &Living<'_>) {
         .call(&[&["rollout", "restart"][..], &system].concat(), "")
         .accepted("restart");
     kubernetes.until_rolled_out("vectorsphere-system", "deployment/vectorsphere-operator");
-    double.patch(r#"{"spec":{"worker":{"drainDeadlineSeconds":3600}}}"#);
-    double.until_phase("Running");
+    // Another generation of the same pods: that its status tells of it shows that the new process looked.
+    double.patch(r#"{"spec":{"updates":{"progressDeadlineSeconds":61}}}"#);
+    double.until("the new process looked", |cluster| {
+        cluster["status"]["observedGeneration"] == cluster["metadata"]["generation"]
+            && cluster["status"]["phase"] == "Running"
+    });
     assert_eq!(double.uids(all), before);
 }
 
@@ -143,6 +148,65 @@ fn restart_the_worker(double: &Living<'_>) {
             .is_some_and(|uid| uid != before)
             && cluster["status"]["phase"] == "Running"
     });
+}
+
+/// Long: a cluster of its own, whose shards lie on two workers.
+#[test]
+fn long_while_a_worker_restarts_only_searches_that_need_it_fail_and_say_so() {
+    let Some(kubernetes) = Kubernetes::of_this_run() else {
+        return;
+    };
+    install(&kubernetes);
+    let _calm = calm();
+    let halves = Living::new(&kubernetes, "halves");
+    halves.apply(&single("halves").replace(
+        "worker: {replicas: 1, storage",
+        "worker: {replicas: 2, storage",
+    ));
+    halves.until_phase("Running");
+    let found = json!([[99, 98, 97], 100]);
+    for collection in ["one", "other"] {
+        assert_eq!(halves.application(&["write", collection, "1"]), found);
+    }
+    halves.until("each worker holds one", |cluster| {
+        let workers = cluster["status"]["workers"].as_array().unwrap();
+        let shards = workers.iter().map(|worker| worker["shards"].as_u64());
+        shards.eq([Some(1), Some(1)])
+    });
+    // Which of the two the restarting worker holds is for the masters to say.
+    let searches = ["one", "other"].map(|collection| halves.searches(collection));
+    let before = halves.uid("pod/halves-worker-0");
+    halves.kubectl(&["delete", "pod/halves-worker-0", "--wait=false"]);
+    let took = halves.until("the worker is new", |cluster| {
+        halves
+            .try_uid("pod/halves-worker-0")
+            .is_some_and(|uid| uid != before)
+            && cluster["status"]["phase"] == "Running"
+    });
+    let counts = searches.map(|searches| searches.count());
+    let told = |failed: &[String]| failed.iter().all(|why| why.contains("on halves-worker-0"));
+    let [(asked, failed), (others, spared)] = if counts[0].1.is_empty() {
+        let [spared, failed] = counts;
+        [failed, spared]
+    } else {
+        counts
+    };
+    assert_eq!(spared, Vec::<String>::new(), "of {others}");
+    assert!(told(&failed), "{failed:?}");
+    for collection in ["one", "other"] {
+        assert_eq!(halves.application(&["read", collection]), found);
+    }
+    eprintln!(
+        "a worker restarted in {took:.1?}: {} of {asked} searches of its shard failed, each by its name; \
+         0 of {others} of the other worker's",
+        failed.len()
+    );
+    // With its whole namespace it goes too, though etcd is gone before the operator can ask it.
+    let namespace = halves.namespace();
+    let began = SystemClock.now();
+    halves.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]);
+    let took = SystemClock.now().since(began);
+    eprintln!("a cluster was gone with its whole namespace after {took:.1?}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! How far the work of a task is. Pure.
 
+use std::net::SocketAddr;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::crd::v1alpha1::{self as crd, VectorClusterSpec, VectorClusterStatus, VectorOpsTask};
 use crate::operator::names::ROLE;
+use crate::operator::observe::socket;
+use crate::operator::render::ETCD_PORT;
 use crate::topology::Role;
 
 /// What the work of a task came to.
@@ -131,11 +135,16 @@ pub(super) fn rotated(met: &[Option<String>], demand: &str) -> Progress {
 
 /// The members of etcd by number, or what holds their defragmentation up: they are asked one after the
 /// other and do not serve meanwhile, so all have to be there.
-pub(super) fn members(pods: &[Pod], spec: &VectorClusterSpec) -> Result<Vec<String>, String> {
-    let mut ready: Vec<String> = of_roles(pods, &[Role::Etcd])
-        .filter(|pod| is_ready(pod))
-        .map(ResourceExt::name_any)
-        .collect();
+pub(super) fn members(
+    pods: &[Pod],
+    spec: &VectorClusterSpec,
+) -> Result<Vec<(String, SocketAddr)>, String> {
+    let place = |pod: &Pod| {
+        let address = pod.status.as_ref()?.pod_ip.as_deref();
+        Some((pod.name_any(), socket(address, ETCD_PORT)?))
+    };
+    let ready = of_roles(pods, &[Role::Etcd]).filter(|pod| is_ready(pod));
+    let mut ready: Vec<(String, SocketAddr)> = ready.filter_map(place).collect();
     ready.sort_unstable();
     let wanted = wanted(spec, Role::Etcd);
     if ready.len() < wanted {
@@ -165,7 +174,7 @@ mod tests {
                 "name": format!("{role}-{created}"), "labels": {ROLE: role},
                 "creationTimestamp": at(created),
             },
-            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}], "podIP": "10.0.0.1"},
         }))
         .unwrap()
     }
@@ -246,7 +255,12 @@ mod tests {
             Err("2 of 3 members of etcd are ready".to_owned())
         );
         pods.push(pod("etcd", 3, true));
-        let all = ["etcd-1", "etcd-2", "etcd-3"].map(str::to_owned).to_vec();
-        assert_eq!(members(&pods, &spec), Ok(all));
+        let at = SocketAddr::from(([10, 0, 0, 1], ETCD_PORT));
+        let all = ["etcd-1", "etcd-2", "etcd-3"].map(|name| (name.to_owned(), at));
+        assert_eq!(members(&pods, &spec), Ok(all.to_vec()));
+        // Nobody can be asked without an address.
+        pods[0].status.as_mut().unwrap().pod_ip = None;
+        let missing = "2 of 3 members of etcd are ready";
+        assert_eq!(members(&pods, &spec), Err(missing.to_owned()));
     }
 }
