@@ -204,7 +204,8 @@ fn long_while_a_worker_restarts_only_searches_that_need_it_fail_and_say_so() {
     // With its whole namespace it goes too, though etcd is gone before the operator can ask it.
     let namespace = halves.namespace();
     let began = SystemClock.now();
-    halves.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]);
+    let whole = ["delete", "namespace", namespace, "--timeout=120s"];
+    kubernetes.call(&whole, "").accepted("the namespace");
     let took = SystemClock.now().since(began);
     eprintln!("a cluster was gone with its whole namespace after {took:.1?}");
 }

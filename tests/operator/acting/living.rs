@@ -1,8 +1,8 @@
 //! A cluster that lives through changes: applied, looked at, asked by an application inside the network.
 
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -38,7 +38,6 @@ elif verb == "drop":
     print(json.dumps(client.delete_collection(rest[0])))
 elif verb == "search":
     asked, failed, every = 0, [], int(rest[1])
-    print("searching", flush=True)
     import threading
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
@@ -53,6 +52,8 @@ elif verb == "search":
                 failed.append(f"found {found}")
         except Exception as error:
             failed.append(f"{type(error).__name__}: {error}"[:300])
+        if asked == 1:
+            print("searching", flush=True)
     print(json.dumps([asked, failed]))
 "#;
 
@@ -323,13 +324,18 @@ impl<'a> Living<'a> {
 
     fn searching(&self, collection: &str, every: &str, watch: Option<Child>) -> Searches {
         let mut command = self.client(&["search", collection, every]);
-        let child = command
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        said.read_line(&mut first).unwrap();
+        assert_eq!(first.trim_end(), "searching");
         Searches {
             child: Some(child),
+            said,
             watch,
         }
     }
@@ -338,6 +344,7 @@ impl<'a> Living<'a> {
 /// Searches that go on, one after the other.
 pub(crate) struct Searches {
     child: Option<Child>,
+    said: BufReader<ChildStdout>,
     /// What tells of changes of the authorities.
     watch: Option<Child>,
 }
@@ -347,10 +354,10 @@ impl Searches {
     pub(crate) fn count(mut self) -> (u64, Vec<String>) {
         let mut child = self.child.take().unwrap();
         drop(child.stdin.take().unwrap().flush());
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let last = text.lines().last().unwrap_or_default();
-        serde_json::from_str(last).unwrap()
+        let mut text = String::new();
+        self.said.read_to_string(&mut text).unwrap();
+        child.wait().unwrap();
+        serde_json::from_str(text.trim_end()).unwrap()
     }
 }
 
