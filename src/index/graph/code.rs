@@ -91,6 +91,10 @@ pub(super) struct Shape {
     pub(super) stride: usize,
 }
 
+/// Floats that are worked on at once, and sums that a product is kept in: as many as the widest registers
+/// hold, and the same on every machine.
+const LANES: usize = 16;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -141,12 +145,7 @@ impl Coder {
     pub(super) fn residual(&self, vector: &[f32], turned: &mut Turned) {
         turned.centred.clear();
         turned.centred.extend_from_slice(vector);
-        let mut means = self.mean.iter();
-        for component in &mut turned.centred {
-            if let Some(mean) = means.next() {
-                *component -= mean;
-            }
-        }
+        subtract(&mut turned.centred, &self.mean);
         self.rotation
             .turn(&turned.centred, &mut turned.between, &mut turned.components);
     }
@@ -196,22 +195,66 @@ impl Coder {
             query.components.clone_from(&turned.components);
             return;
         }
-        let mut largest = 1e-30f32;
-        for component in &turned.components {
-            largest = largest.max(component.abs());
-        }
-        let scale = 127.0 / largest;
         query.code.resize(turned.components.len(), 0);
-        let (mut components, mut sum) = (turned.components.iter(), 0i32);
-        for place in &mut query.code {
-            if let Some(component) = components.next() {
-                *place = signed_byte(component * scale);
-                sum = sum.wrapping_add(i32::from(*place));
-            }
-        }
+        let (scale, sum) = signed(&turned.components, &mut query.code);
         query.slope = -2.0 / scale;
         query.offset = -query.slope * width.half() * float(sum);
     }
+}
+
+/// Takes the mean from a vector.
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "arrays of one constant length, by number so that they are gone through in vectors"
+)]
+fn subtract(vector: &mut [f32], mean: &[f32]) {
+    let (parts, rest) = vector.as_chunks_mut::<LANES>();
+    let (means, rest_of_mean) = mean.as_chunks::<LANES>();
+    let mut means = means.iter();
+    for part in parts {
+        let Some(mean) = means.next() else { break };
+        for at in 0..LANES {
+            part[at] -= mean[at];
+        }
+    }
+    for (component, mean) in rest.iter_mut().zip(rest_of_mean) {
+        *component -= mean;
+    }
+}
+
+/// Writes a query's components, which are padded, as signed bytes. Answers what they are multiplied by,
+/// and the sum of the bytes.
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "arrays of one constant length, by number so that they are gone through in vectors"
+)]
+fn signed(components: &[f32], code: &mut [i8]) -> (f32, i32) {
+    let (parts, _) = components.as_chunks::<LANES>();
+    let mut largest = [1e-30f32; LANES];
+    for part in parts {
+        for at in 0..LANES {
+            let size = part[at].abs();
+            largest[at] = if size > largest[at] {
+                size
+            } else {
+                largest[at]
+            };
+        }
+    }
+    let scale = 127.0 / largest.into_iter().fold(1e-30, f32::max);
+    let mut sums = [0i32; LANES];
+    let (codes, _) = code.as_chunks_mut::<LANES>();
+    let mut parts = parts.iter();
+    for code in codes {
+        let Some(part) = parts.next() else { break };
+        for at in 0..LANES {
+            code[at] = signed_byte(part[at] * scale);
+            sums[at] = sums[at].wrapping_add(i32::from(code[at]));
+        }
+    }
+    (scale, sums.into_iter().fold(0, i32::wrapping_add))
 }
 
 /// A query, ready.
@@ -245,10 +288,6 @@ impl Query {
         Some(ordered(f32::from_le_bytes(*squared) + product))
     }
 }
-
-/// Sums that the product of floats is kept in: the same on every machine, and as many as its widest
-/// registers hold.
-const LANES: usize = 16;
 
 /// The product of a row that is written as floats, and a query. Padded components are zeros.
 #[inline(always)]

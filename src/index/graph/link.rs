@@ -293,7 +293,7 @@ impl Run for Search<'_> {
         // All that the walk went through, not only the nearest: the far ones become the long links
         // that later walks travel by.
         let mut candidates: Vec<Near> = Vec::with_capacity(list.saturating_mul(2));
-        while let Some((key, node)) = walk.expand(&around)? {
+        while let Some((key, node)) = walk.expand::<K, _>(&around)? {
             if node != around.point {
                 candidates.push((unordered(key), node));
             }

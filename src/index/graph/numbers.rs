@@ -41,10 +41,11 @@ pub(super) fn byte(number: f32) -> u8 {
     number.round_ties_even() as u8
 }
 
-/// The nearest signed byte; 0 for what is no number.
+/// The nearest signed byte of a number in -127..=127, ties to the even one; of others some byte.
 #[inline(always)]
-pub(super) fn signed_byte(number: f32) -> i8 {
-    number.round_ties_even() as i8
+pub(super) const fn signed_byte(number: f32) -> i8 {
+    // At 3 * 2^22 floats are whole, so adding it rounds; the lowest bits are then those of the sum.
+    (number + 12_582_912.0).to_bits() as i8
 }
 
 /// The count that is not smaller; 0 for what is no number or below 0.
@@ -83,6 +84,16 @@ pub(super) const fn parts(entry: i64) -> (i32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signed_bytes_are_rounded_to_the_even() {
+        let mut number = -127.0f32;
+        while number <= 127.0 {
+            let expected = number.round_ties_even() as i8;
+            assert_eq!(signed_byte(number), expected, "{number}");
+            number += 1.0 / 64.0;
+        }
+    }
 
     #[test]
     fn keys_have_the_order_of_floats_and_entries_of_their_keys() {

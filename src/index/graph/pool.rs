@@ -2,10 +2,12 @@
 //!
 //! Both are made once and used again, so that a search allocates nothing.
 
+use super::kernels::{Kernel, LANES};
 use super::numbers::{at, entry, parts};
 
-/// Entries that are compared at once.
-const LANES: usize = 8;
+/// Lists up to this length are gone through whole for each node that comes in: in vectors and without a
+/// branch that is guessed wrong. In longer ones its place is searched for.
+const SHORT: usize = 256;
 
 /// The longest list of a walk.
 pub(super) const LIST_MAX: usize = 4_096;
@@ -47,25 +49,56 @@ impl Pool {
         (self.length, self.most, self.bound, self.next) = (0, most, i32::MAX, 0);
     }
 
+    /// Keys from here on do not come in.
+    #[inline(always)]
+    pub(super) fn bound(&self) -> i32 {
+        self.bound
+    }
+
     /// Takes a node if it is among the nearest.
     #[inline(always)]
-    pub(super) fn offer(&mut self, key: i32, node: u32) {
-        if key >= self.bound {
+    pub(super) fn offer<K: Kernel>(&mut self, key: i32, node: u32) {
+        if key < self.bound {
+            self.take::<K>(Self::new_entry(key, node));
+        }
+    }
+
+    /// What [`Pool::take`] takes: a node that is not expanded.
+    #[inline(always)]
+    pub(super) fn new_entry(key: i32, node: u32) -> i64 {
+        entry(key, node.wrapping_shl(1))
+    }
+
+    /// The node of an entry.
+    #[inline(always)]
+    pub(super) fn node(entry: i64) -> u32 {
+        parts(entry).1 >> 1
+    }
+
+    /// Takes a node; of those that are too many the farthest goes. Equal keys come in by their node.
+    #[inline(always)]
+    pub(super) fn take<K: Kernel>(&mut self, new: i64) {
+        if self.most > SHORT {
+            self.take_far(new);
             return;
         }
-        let new = entry(key, node.wrapping_shl(1));
-        // How many are nearer, by halving: always as many steps, and none that is guessed wrong.
-        let (mut rank, mut left) = (0usize, self.length);
-        while left > 0 {
-            let half = left.div_ceil(2);
-            let middle = rank.wrapping_add(half);
-            let nearer = self
-                .entries
-                .get(middle.wrapping_sub(1))
-                .is_some_and(|old| *old < new);
-            rank = if nearer { middle } else { rank };
-            left = left.wrapping_sub(half);
+        let used = (self.length / LANES).wrapping_add(1);
+        let (groups, _) = self.entries.as_chunks_mut::<LANES>();
+        let rank = K::insert(groups.get_mut(..used).unwrap_or_default(), new);
+        if let Some(beyond) = self.entries.get_mut(self.most) {
+            *beyond = NOTHING;
         }
+        self.next = self.next.min(rank);
+        self.length = self.length.wrapping_add(1).min(self.most);
+        if let Some(last) = self.entries.get(self.most.wrapping_sub(1)) {
+            // Of a list that is not full that is nothing, which everything is nearer than.
+            self.bound = parts(*last).0;
+        }
+    }
+
+    fn take_far(&mut self, new: i64) {
+        let old = self.entries.get(..self.length).unwrap_or_default();
+        let rank = old.partition_point(|old| *old < new);
         let kept = self.length.min(self.most.wrapping_sub(1));
         let Some(moved) = self.entries.get_mut(rank..=kept) else {
             return;
@@ -81,43 +114,33 @@ impl Pool {
         if self.length == self.most
             && let Some(last) = self.entries.get(kept)
         {
-            // Equal keys come in by their node; those at the bound are left out, which only
-            // decides among ties.
             self.bound = parts(*last).0;
         }
     }
 
-    /// The key and the number of the nearest node that was not expanded, now marked as expanded.
+    /// The key and the number of the nearest node that was not expanded, now marked as expanded, and the
+    /// number of the one after it, if there is one.
     #[inline(always)]
-    pub(super) fn expand(&mut self) -> Option<(i32, u32)> {
-        let open = self.entries.get_mut(self.next..self.length)?;
-        for entry in open {
-            self.next = self.next.wrapping_add(1);
-            if *entry & 1 == 0 {
-                *entry |= 1;
-                let (key, node) = parts(*entry);
-                return Some((key, node >> 1));
-            }
-        }
-        None
-    }
-
-    /// The node that [`Pool::expand`] would give.
-    #[inline(always)]
-    pub(super) fn peek(&self) -> Option<u32> {
-        let open = self.entries.get(self.next..self.length)?;
-        for entry in open {
-            if *entry & 1 == 0 {
-                return Some(parts(*entry).1 >> 1);
-            }
-        }
-        None
+    pub(super) fn expand<K: Kernel>(&mut self) -> Option<(i32, u32, Option<u32>)> {
+        // All before `next` are expanded, so its whole group is looked at. What fills the list up is odd.
+        let from = self.next / LANES;
+        let end = (self.length / LANES).wrapping_add(1);
+        let (groups, _) = self.entries.as_chunks::<LANES>();
+        let (open, after) = K::even(groups.get(from..end).unwrap_or_default());
+        let place = |of: usize| from.wrapping_mul(LANES).wrapping_add(of);
+        let entries = self.entries.get_mut(..self.length)?;
+        let after = entries.get(place(after)).copied().map(Self::node);
+        let entry = entries.get_mut(place(open))?;
+        let (key, node) = (parts(*entry).0, Self::node(*entry));
+        *entry |= 1;
+        self.next = place(open).wrapping_add(1);
+        Some((key, node, after))
     }
 
     /// Keys and nodes, the nearest first.
     pub(super) fn nearest(&self) -> impl Iterator<Item = (i32, u32)> + '_ {
         let entries = self.entries.iter().take(self.length);
-        entries.map(|entry| (parts(*entry).0, parts(*entry).1 >> 1))
+        entries.map(|entry| (parts(*entry).0, Self::node(*entry)))
     }
 
     /// How many nodes it holds.
@@ -176,20 +199,21 @@ impl Seen {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::kernels::Scalar;
     use super::*;
 
     proptest! {
         #[test]
         fn the_pool_holds_the_first_of_a_full_sort(
             keys in proptest::collection::vec(any::<i16>(), 0..300),
-            most in 1usize..70,
+            most in prop_oneof![1usize..70, SHORT - 1..SHORT + 20],
             expanded in 0usize..20,
         ) {
             let mut pool = Pool::new();
             pool.clear(most);
             let mut all: Vec<(i32, u32)> = Vec::new();
             for (node, key) in (0u32..).zip(&keys) {
-                pool.offer(i32::from(*key), node);
+                pool.offer::<Scalar>(i32::from(*key), node);
                 all.push((i32::from(*key), node));
             }
             all.sort_unstable();
@@ -198,16 +222,20 @@ mod tests {
             let expected: Vec<i32> = all.iter().map(|(key, _)| *key).collect();
             prop_assert_eq!(&got, &expected);
             let nodes: Vec<u32> = pool.nearest().map(|(_, node)| node).collect();
+            let mut told = Vec::new();
             for expected in nodes.iter().take(expanded) {
-                prop_assert_eq!(pool.peek(), Some(*expected));
-                prop_assert_eq!(pool.expand().map(|(_, node)| node), Some(*expected));
+                let (_, node, after) = pool.expand::<Scalar>().unwrap();
+                prop_assert_eq!(node, *expected);
+                told.push(after);
             }
+            let after = (1..).map(|next| nodes.get(next).copied());
+            prop_assert_eq!(&told, &after.take(told.len()).collect::<Vec<_>>());
             // A nearer one that comes later is the next, and those behind it stay expanded.
             if all.iter().all(|(key, _)| *key > i32::MIN) && most > expanded {
-                pool.offer(i32::MIN, 1_000);
-                prop_assert_eq!(pool.expand(), Some((i32::MIN, 1_000)));
-                let left = nodes.iter().take(most - 1).nth(expanded);
-                prop_assert_eq!(pool.expand().map(|(_, node)| node), left.copied());
+                pool.offer::<Scalar>(i32::MIN, 1_000);
+                let left = nodes.iter().take(most - 1).nth(expanded).copied();
+                prop_assert_eq!(pool.expand::<Scalar>(), Some((i32::MIN, 1_000, left)));
+                prop_assert_eq!(pool.expand::<Scalar>().map(|(_, node, _)| node), left);
             }
         }
     }

@@ -224,7 +224,7 @@ impl Run for Nearest<'_> {
             walk,
         } = self;
         walk.start::<K, _>(&around, entry, LIST)?;
-        while walk.expand(&around)?.is_some() {
+        while walk.expand::<K, _>(&around)?.is_some() {
             walk.look::<K, _>(&around)?;
         }
         Ok(walk.pool.nearest().map(|(_, node)| node).collect())

@@ -65,53 +65,91 @@ impl Rotation {
         between.clear();
         between.extend_from_slice(vector);
         between.resize(padded, 0.0);
-        let mut signs = self.first.iter();
-        for component in between.iter_mut() {
-            if let Some(sign) = signs.next() {
-                *component *= sign;
-            }
+        let mut signs = self.first.as_chunks::<BLOCK>().0.iter();
+        for block in between.as_chunks_mut::<BLOCK>().0 {
+            let Some(signs) = signs.next() else { break };
+            multiply(block, signs);
         }
-        transform(between);
         turned.resize(padded, 0.0);
         // Dealt out: one component of each block, then the next of each.
         let blocks = padded / BLOCK;
         let mut first = 0usize;
-        for block in between.as_chunks::<BLOCK>().0 {
+        for block in between.as_chunks_mut::<BLOCK>().0 {
+            transform(block);
             let mut place = first;
             for component in block {
                 if let (Some(to), Some(sign)) = (turned.get_mut(place), self.second.get(place)) {
-                    *to = component * sign;
+                    *to = *component * sign;
                 }
                 place = place.wrapping_add(blocks);
             }
             first = first.wrapping_add(1);
         }
-        transform(turned);
-    }
-}
-
-/// The Hadamard transform of each block, not scaled.
-#[inline(always)]
-fn transform(components: &mut [f32]) {
-    for block in components.as_chunks_mut::<BLOCK>().0 {
-        butterflies::<64>(block);
-        butterflies::<32>(block);
-        butterflies::<16>(block);
-        butterflies::<8>(block);
-        butterflies::<4>(block);
-        butterflies::<2>(block);
-        butterflies::<1>(block);
+        for block in turned.as_chunks_mut::<BLOCK>().0 {
+            transform(block);
+        }
     }
 }
 
 #[inline(always)]
-fn butterflies<const APART: usize>(block: &mut [f32; BLOCK]) {
-    let mut halves = block.as_chunks_mut::<APART>().0.iter_mut();
-    while let (Some(left), Some(right)) = (halves.next(), halves.next()) {
-        let mut rights = right.iter_mut();
-        for left in left {
-            if let Some(right) = rights.next() {
-                (*left, *right) = (*left + *right, *left - *right);
+#[expect(clippy::indexing_slicing, reason = "arrays of one constant length")]
+fn multiply(block: &mut [f32; BLOCK], signs: &[f32; BLOCK]) {
+    for at in 0..BLOCK {
+        block[at] *= signs[at];
+    }
+}
+
+/// Rows and columns of a block, laid out as a table.
+const ROWS: usize = 16;
+const COLUMNS: usize = BLOCK / ROWS;
+
+/// The Hadamard transform of a block, not scaled: between the rows of a table, then, after exchanging rows
+/// and columns, between what were its columns. So that each step adds whole rows, which vectors hold.
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "tables of constant sizes, gone through whole"
+)]
+fn transform(block: &mut [f32; BLOCK]) {
+    let (mut table, mut turned) = ([[0f32; COLUMNS]; ROWS], [[0f32; ROWS]; COLUMNS]);
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            table[row][column] = block[row * COLUMNS + column];
+        }
+    }
+    butterflies::<8, COLUMNS>(&mut table);
+    butterflies::<4, COLUMNS>(&mut table);
+    butterflies::<2, COLUMNS>(&mut table);
+    butterflies::<1, COLUMNS>(&mut table);
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            turned[column][row] = table[row][column];
+        }
+    }
+    butterflies::<4, ROWS>(&mut turned);
+    butterflies::<2, ROWS>(&mut turned);
+    butterflies::<1, ROWS>(&mut turned);
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            block[row * COLUMNS + column] = turned[column][row];
+        }
+    }
+}
+
+/// Sums and differences of rows that are `APART`.
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the rows of a pair are of one constant length"
+)]
+fn butterflies<const APART: usize, const LENGTH: usize>(table: &mut [[f32; LENGTH]]) {
+    for halves in table.chunks_exact_mut(2 * APART) {
+        let (left, right) = halves.split_at_mut(APART);
+        for pair in 0..APART {
+            let (left, right) = (&mut left[pair], &mut right[pair]);
+            for at in 0..LENGTH {
+                let (a, b) = (left[at], right[at]);
+                (left[at], right[at]) = (a + b, a - b);
             }
         }
     }

@@ -11,6 +11,7 @@
 //! as a plain walk would; it costs in inverse proportion. The cheaper by estimate is taken, and the
 //! scan also when the walk came to its end with too few: where matches exist they are answered.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use roaring::RoaringBitmap;
@@ -307,7 +308,7 @@ fn step<K: Kernel, const BITS: u8>(
         query: &lane.query,
     };
     lane.walk.look::<K, _>(&asked)?;
-    let Some((_, node)) = lane.walk.expand(&asked)? else {
+    let Some((_, node)) = lane.walk.expand::<K, _>(&asked)? else {
         lane.state = State::Done;
         return Ok(());
     };
@@ -397,7 +398,7 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
             }
             for node in now.get(..asked_for).unwrap_or_default() {
                 let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;
-                walk.pool.offer(key, *node);
+                walk.pool.offer::<K>(key, *node);
             }
             if found == 0 {
                 return Ok(());
@@ -455,16 +456,23 @@ fn nearest(view: &View<'_>, with: &With<'_>, plan: Plan, pool: &Pool) -> Result<
     Ok(near)
 }
 
+/// Rows that are on their way from the memory while one is compared, and how much of each is asked for: the
+/// processor itself fetches on what is read in order (measured).
+const ROWS_AHEAD: usize = 12;
+const ROW_HEAD: usize = 96;
+
 /// The exactly nearest of these rows.
 fn decide(with: &With<'_>, plan: Plan, query: &[f32], near: &[Row]) -> Vec<Hit> {
     let (distance, kernels) = (with.rows.distance(), kernels());
-    let vectors: Vec<(Row, &[f32])> = near
+    let mut coming = near
         .iter()
         .filter_map(|row| Some((*row, with.rows.vector(*row)?)))
-        .inspect(|(_, vector)| prefetch_numbers(vector))
-        .collect();
+        .inspect(|(_, vector)| prefetch_numbers(vector.get(..ROW_HEAD).unwrap_or(vector)));
+    let mut asked = VecDeque::with_capacity(ROWS_AHEAD.saturating_add(1));
+    asked.extend(coming.by_ref().take(ROWS_AHEAD));
     let mut top = Top::new(distance, plan.k);
-    for (row, vector) in vectors {
+    while let Some((row, vector)) = asked.pop_front() {
+        asked.extend(coming.next());
         let score = kernels.score(distance, query, vector);
         top.offer(Hit { row, score });
     }

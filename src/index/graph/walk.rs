@@ -16,6 +16,10 @@ pub(super) const DEGREE: usize = 32;
 /// which saves most of the prunings.
 pub(super) const SLACK: usize = 42;
 
+/// Codes that are on their way from the memory while one is compared. A core awaits only so many cache lines
+/// at a time; asked for all at once, the rest would hold it up (4 to 8 measured best).
+const AHEAD: usize = 6;
+
 /// A link that leads nowhere: the end of a list that is not full.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -75,15 +79,18 @@ impl Walk {
         self.asked = 0;
         self.seen.add(entry).ok_or(Damaged)?;
         let key = space.key::<K>(entry).ok_or(Damaged)?;
-        self.pool.offer(key, entry);
+        self.pool.offer::<K>(key, entry);
         Ok(())
     }
 
-    /// Expands the nearest node that is left, and asks for the codes of those of its neighbours that
+    /// Expands the nearest node that is left, and asks for the codes of the first of its neighbours that
     /// are new. Answers its key and its number; `None`: the walk is at its end.
     #[inline(always)]
-    pub(super) fn expand<S: Space>(&mut self, space: &S) -> Result<Option<(i32, u32)>, Damaged> {
-        let Some((key, node)) = self.pool.expand() else {
+    pub(super) fn expand<K: Kernel, S: Space>(
+        &mut self,
+        space: &S,
+    ) -> Result<Option<(i32, u32)>, Damaged> {
+        let Some((key, node, after)) = self.pool.expand::<K>() else {
             return Ok(None);
         };
         let mut asked = 0usize;
@@ -99,41 +106,44 @@ impl Walk {
             asked = asked.wrapping_add(usize::from(new));
         }
         self.asked = asked.min(SLACK);
-        for neighbour in self.near.get(..self.asked).unwrap_or_default() {
+        for neighbour in self.near.get(..self.asked.min(AHEAD)).unwrap_or_default() {
             space.ask(*neighbour);
         }
-        if let Some(next) = self.pool.peek() {
-            space.ask_links(next);
+        if let Some(after) = after {
+            space.ask_links(after);
         }
         Ok(Some((key, node)))
     }
 
-    /// Compares what was asked for.
+    /// Compares the neighbours that are new.
     #[inline(always)]
     pub(super) fn look<K: Kernel, S: Space>(&mut self, space: &S) -> Result<(), Damaged> {
-        let mut keys = [i32::MAX; SLACK + 1];
         let near = self.near.get(..self.asked).unwrap_or_default();
-        // All keys first, then what branches.
-        let mut places = keys.iter_mut();
-        let (mut nearest, mut chosen) = (i32::MAX, None);
+        let mut coming = near.get(AHEAD..).unwrap_or_default().iter();
+        // All keys first, then what depends on them.
+        let mut entries = [0i64; SLACK + 1];
+        let (mut taken, mut nearest) = (0usize, i64::MAX);
+        let bound = self.pool.bound();
         for node in near {
+            if let Some(node) = coming.next() {
+                space.ask(*node);
+            }
             let key = space.key::<K>(*node).ok_or(Damaged)?;
-            if let Some(place) = places.next() {
-                *place = key;
+            let new = Pool::new_entry(key, *node);
+            // Without a branch: whether it is near enough is as good as random.
+            if let Some(place) = entries.get_mut(taken) {
+                *place = new;
             }
-            if key < nearest {
-                (nearest, chosen) = (key, Some(*node));
-            }
+            taken = taken.wrapping_add(usize::from(key < bound));
+            nearest = nearest.min(new);
         }
+        let entries = entries.get(..taken).unwrap_or_default();
         // Likely the next to be expanded: its links come while the pool takes the others in.
-        if let Some(node) = chosen {
-            space.ask_links(node);
+        if !entries.is_empty() {
+            space.ask_links(Pool::node(nearest));
         }
-        let mut keys = keys.iter();
-        for node in near {
-            if let Some(key) = keys.next() {
-                self.pool.offer(*key, *node);
-            }
+        for entry in entries {
+            self.pool.take::<K>(*entry);
         }
         self.compared = self.compared.wrapping_add(super::numbers::wide(self.asked));
         Ok(())

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Kernel, MIDDLE};
+use super::{BLOCK, Kernel, LANES, MIDDLE};
 
 /// AVX2. Multiplying bytes in pairs saturates at 16 bits: codes of 2 and 4 bits and the build's
 /// of 7 stay below, codes of 8 are widened first.
@@ -36,6 +36,18 @@ impl Kernel for Avx2 {
         // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
         unsafe { pair_avx2(left, right) }
     }
+
+    #[inline(always)]
+    fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
+        // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+        unsafe { insert_avx2(list, new) }
+    }
+
+    #[inline(always)]
+    fn even(list: &[[i64; LANES]]) -> (usize, usize) {
+        // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+        unsafe { even_avx2(list) }
+    }
 }
 
 impl Kernel for Vnni {
@@ -55,6 +67,18 @@ impl Kernel for Vnni {
     fn pair(left: &[u8], right: &[u8]) -> i32 {
         // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
         unsafe { pair_vnni(left, right) }
+    }
+
+    #[inline(always)]
+    fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
+        // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
+        unsafe { insert_vnni(list, new) }
+    }
+
+    #[inline(always)]
+    fn even(list: &[[i64; LANES]]) -> (usize, usize) {
+        // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
+        unsafe { even_vnni(list) }
     }
 }
 
@@ -289,4 +313,143 @@ fn pair_vnni(left: &[u8], right: &[u8]) -> i32 {
         }
     }
     sum(_mm256_add_epi32(a, b))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_entries(from: &[i64; 4]) -> __m256i {
+    // SAFETY: the array holds the 32 bytes that are read; no alignment is asked for.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_entries(to: &mut [i64; 4], entries: __m256i) {
+    // SAFETY: the array holds the 32 bytes that are written; no alignment is asked for.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), entries) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn minimum(left: __m256i, right: __m256i) -> __m256i {
+    _mm256_blendv_epi8(left, right, _mm256_cmpgt_epi64(left, right))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn maximum(left: __m256i, right: __m256i) -> __m256i {
+    _mm256_blendv_epi8(right, left, _mm256_cmpgt_epi64(left, right))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn insert_avx2(list: &mut [[i64; LANES]], new: i64) -> usize {
+    let added = _mm256_set1_epi64x(new);
+    let mut smaller = _mm256_setzero_si256();
+    // From the last on: what is moved was read before it is written over.
+    let mut rest = list;
+    while let Some((group, before)) = rest.split_last_mut() {
+        let below = before.last().map_or(i64::MIN, |[.., last]| *last);
+        let [low, high] = group.as_chunks_mut::<4>().0 else {
+            break;
+        };
+        let (a, b) = (load_entries(low), load_entries(high));
+        // One place on: the last of each four comes first, then is taken from the four before.
+        let (a_on, b_on) = (
+            _mm256_permute4x64_epi64::<0b10_01_00_11>(a),
+            _mm256_permute4x64_epi64::<0b10_01_00_11>(b),
+        );
+        let b_before = _mm256_blend_epi32::<0b11>(b_on, a_on);
+        let a_before = _mm256_blend_epi32::<0b11>(a_on, _mm256_set1_epi64x(below));
+        let (a_new, b_new) = (
+            maximum(a_before, minimum(a, added)),
+            maximum(b_before, minimum(b, added)),
+        );
+        store_entries(low, a_new);
+        store_entries(high, b_new);
+        // All bits of a smaller one are set, which is minus one.
+        smaller = _mm256_sub_epi64(smaller, _mm256_cmpgt_epi64(added, a));
+        smaller = _mm256_sub_epi64(smaller, _mm256_cmpgt_epi64(added, b));
+        rest = before;
+    }
+    let four = _mm_add_epi64(
+        _mm256_castsi256_si128(smaller),
+        _mm256_extracti128_si256::<1>(smaller),
+    );
+    let sum = _mm_add_epi64(four, _mm_unpackhi_epi64(four, four));
+    usize::try_from(_mm_cvtsi128_si64(sum)).unwrap_or(0)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,popcnt")]
+fn insert_vnni(list: &mut [[i64; LANES]], new: i64) -> usize {
+    let added = _mm512_set1_epi64(new);
+    let mut smaller = 0u32;
+    // From the last on: what is moved was read before it is written over.
+    let mut rest = list;
+    while let Some((group, before)) = rest.split_last_mut() {
+        // SAFETY: the array holds the 64 bytes that are read; no alignment is asked for.
+        let old = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+        let below = match before.last() {
+            // SAFETY: as above.
+            Some(group) => unsafe { _mm512_loadu_si512(group.as_ptr().cast()) },
+            None => _mm512_set1_epi64(i64::MIN),
+        };
+        let moved = _mm512_alignr_epi64::<7>(old, below);
+        let new = _mm512_max_epi64(moved, _mm512_min_epi64(old, added));
+        // SAFETY: the array holds the 64 bytes that are written; no alignment is asked for.
+        unsafe { _mm512_storeu_si512(group.as_mut_ptr().cast(), new) };
+        let less = _mm512_cmplt_epi64_mask(old, added);
+        smaller = smaller.wrapping_add(less.count_ones());
+        rest = before;
+    }
+    usize::try_from(smaller).unwrap_or(0)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,bmi1")]
+fn even_avx2(list: &[[i64; LANES]]) -> (usize, usize) {
+    even(list, |group| {
+        let [low, high] = group.as_chunks::<4>().0 else {
+            return 0;
+        };
+        // The lowest bit becomes the sign, and the signs a mask.
+        let signs = |of: &[i64; 4]| {
+            let signs = _mm256_slli_epi64::<63>(load_entries(of));
+            _mm256_movemask_pd(_mm256_castsi256_pd(signs)).cast_unsigned()
+        };
+        (signs(low) | signs(high) << 4) ^ 0xff
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,bmi1")]
+fn even_vnni(list: &[[i64; LANES]]) -> (usize, usize) {
+    let lowest = _mm512_set1_epi64(1);
+    even(list, |group| {
+        // SAFETY: the array holds the 64 bytes that are read; no alignment is asked for.
+        let entries = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+        u32::from(_mm512_testn_epi64_mask(entries, lowest))
+    })
+}
+
+/// The places of the first two even entries, by the mask of a group's even ones.
+#[inline(always)]
+fn even(list: &[[i64; LANES]], mask: impl Fn(&[i64; LANES]) -> u32) -> (usize, usize) {
+    let place = |mask: u32| usize::try_from(mask.trailing_zeros()).unwrap_or(0);
+    let (mut before, mut first) = (0usize, None);
+    for group in list {
+        let mut even = mask(group);
+        if first.is_none() && even != 0 {
+            first = Some(before.wrapping_add(place(even)));
+            even &= even.wrapping_sub(1);
+        }
+        if let Some(first) = first
+            && even != 0
+        {
+            return (first, before.wrapping_add(place(even)));
+        }
+        before = before.wrapping_add(LANES);
+    }
+    (first.unwrap_or(before), before)
 }
