@@ -48,7 +48,8 @@ pub(super) fn etcd(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [{
-                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent", "args": all,
+                "name": "etcd", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["etcd"],
+                "args": all,
                 "readinessProbe": {"tcpSocket": {"port": 2379}, "periodSeconds": 1},
                 "securityContext": {
                     "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
