@@ -73,8 +73,11 @@ pub const TOMBSTONES_MAX: usize = 50_000;
 /// Payload indexes of a collection.
 pub const PAYLOAD_INDEXES_MAX: usize = 64;
 
-/// Bytes of a payload index key's text.
+/// Bytes of a path into payloads, as text.
 pub const FIELD_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the path of a field that has a payload index: it is a key of the store, and those are short.
+pub const INDEXED_FIELD_BYTES_MAX: usize = 400;
 
 /// Paths into payloads that one request names: each is walked for every point.
 pub const PATHS_MAX: usize = 1_024;

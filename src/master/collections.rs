@@ -19,7 +19,7 @@ use crate::coordination::{self, Change, Etcd, Guard, Keys, Transaction, election
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Kind, chain};
 use crate::ids::{CollectionId, CollectionName, Revision, Term};
-use crate::limits::{ETCD_TXN_OPS_MAX, PAYLOAD_INDEXES_MAX};
+use crate::limits::{ETCD_TXN_OPS_MAX, INDEXED_FIELD_BYTES_MAX, PAYLOAD_INDEXES_MAX};
 use crate::router::Maps;
 use crate::rpc::Channels;
 
@@ -394,6 +394,12 @@ fn apply(record: &mut CollectionRecord, update: Update) -> Result<bool, Error> {
             Ok(true)
         },
         Update::CreateIndex(field, schema) => {
+            if field.len() > INDEXED_FIELD_BYTES_MAX {
+                let most = INDEXED_FIELD_BYTES_MAX;
+                return Err(Error::Invalid(format!(
+                    "a payload index is of a field whose name has at most {most} bytes"
+                )));
+            }
             let indexes = &mut record.payload_indexes;
             if indexes.len() >= PAYLOAD_INDEXES_MAX && !indexes.contains_key(&field) {
                 let most = PAYLOAD_INDEXES_MAX;
@@ -421,8 +427,56 @@ fn merge(into: &mut serde_json::Value, value: serde_json::Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+    use uuid::Uuid;
+
     use super::*;
     use crate::clock::ManualClock;
+    use crate::coordination::records::IndexRecord;
+    use crate::vector::Distance;
+
+    fn record() -> CollectionRecord {
+        CollectionRecord {
+            v: 1,
+            id: CollectionId(Uuid::nil()),
+            name: CollectionName::parse("a").unwrap(),
+            dimensions: 2,
+            distance: Distance::Dot,
+            index: IndexRecord::default(),
+            payload_indexes: BTreeMap::new(),
+            config: json!({}),
+            vector_name: None,
+            state: CollectionState::Creating,
+            created_ms: 0,
+            shard_count: 1,
+        }
+    }
+
+    #[test]
+    fn an_index_of_a_field_that_is_no_key_of_the_store_is_refused_and_changes_nothing() {
+        let mut record = record();
+        let create = |name: &str| Update::CreateIndex(name.to_owned(), json!("keyword"));
+        let (longest, long) = ("f".repeat(400), "f".repeat(401));
+        let refused = apply(&mut record, create(&long)).unwrap_err();
+        assert_eq!(refused.kind(), Kind::InvalidInput);
+        assert!(
+            refused.to_string().contains("at most 400 bytes"),
+            "{refused}"
+        );
+        assert!(record.payload_indexes.is_empty());
+        assert!(apply(&mut record, create(&longest)).unwrap());
+        assert!(!apply(&mut record, create(&longest)).unwrap());
+        for other in 1..PAYLOAD_INDEXES_MAX {
+            assert!(apply(&mut record, create(&other.to_string())).unwrap());
+        }
+        let refused = apply(&mut record, create("more")).unwrap_err();
+        assert!(
+            refused.to_string().contains("at most 64 indexes"),
+            "{refused}"
+        );
+    }
 
     #[tokio::test]
     async fn a_change_that_nobody_waits_for_any_more_does_not_begin() {

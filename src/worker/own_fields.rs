@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::limits::INDEXED_FIELD_BYTES_MAX;
 use crate::query::{Condition, FieldTest, Filter, Scalar};
 use crate::store::IndexKind;
 
@@ -19,9 +20,6 @@ const COUNTED_MAX: usize = 64;
 
 /// Filters by a field before it gets its index.
 const USES: u32 = 8;
-
-/// Bytes of a field's name: longer ones are no keys of the store.
-const NAME_BYTES_MAX: usize = 400;
 
 /// Points below which payloads are read soon enough.
 const POINTS_MIN: u64 = 10_000;
@@ -55,7 +53,7 @@ impl OwnFields {
             asked.insert(field.to_owned(), kind);
         });
         for (field, kind) in &asked {
-            let known = own.contains_key(field) || field.len() > NAME_BYTES_MAX;
+            let known = own.contains_key(field) || field.len() > INDEXED_FIELD_BYTES_MAX;
             if known || own.len() >= FIELDS_MAX {
                 continue;
             }

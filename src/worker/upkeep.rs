@@ -11,6 +11,7 @@ use super::reports::{self, Depth};
 use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::ShardId;
+use crate::limits::INDEXED_FIELD_BYTES_MAX;
 use crate::query::SearchQuality;
 use crate::rpc::{convert, proto};
 use crate::store::IndexKind;
@@ -140,7 +141,8 @@ pub(super) async fn settle(host: &Host, shard: ShardId, hosted: &Hosted) -> Resu
 }
 
 /// The payload indexes that a shard keeps of those that a collection declares. What is declared and
-/// needs another kind of index (geo, text) is answered by reading payloads.
+/// needs another kind of index (geo, text), or whose name is no key of the store, is answered by reading
+/// payloads.
 fn wanted(record: &CollectionRecord) -> BTreeMap<String, IndexKind> {
     let kinds = record.payload_indexes.iter().filter_map(|(field, schema)| {
         let kind = schema.as_str().or_else(|| schema.get("type")?.as_str())?;
@@ -150,7 +152,7 @@ fn wanted(record: &CollectionRecord) -> BTreeMap<String, IndexKind> {
             "bool" => IndexKind::Bool,
             _ => return None,
         };
-        Some((field.clone(), kind))
+        (field.len() <= INDEXED_FIELD_BYTES_MAX).then(|| (field.clone(), kind))
     });
     kinds.collect()
 }
