@@ -1,14 +1,14 @@
 //! The integer kernels of the walk, and how a whole walk is compiled for what the processor has.
 //!
-//! A walk spends its time in four small loops: products with packed codes, products of two build
-//! codes, ranking in the pool, the rotation's butterflies. Called one by one through function
+//! A walk spends its time in a few small loops: products with packed codes, products of two build
+//! codes, the sorted list of the nearest, the rotation's butterflies. Called one by one through function
 //! pointers they would cost more in calls than in work. So the walk is written once, generic over
 //! [`Kernel`], and [`run`] compiles all of it, with what it inlines, for each [`Level`].
 //!
 //! Every kernel sums integers, so all of them give exactly the portable result: a code has at most
 //! 4,096 components of at most `255 * 127`, which no partial sum carries out of 32 bits.
 //!
-//! Two slices are gone through together by hand and not by `zip`: that adapter is compiled once, for
+//! Long slices are gone through together by hand and not by `zip`: that adapter is compiled once, for
 //! the baseline, and called from here.
 //!
 //! Levels: `vnni` (AVX-512 VL and VNNI, on 256-bit registers: a code of two bits has 96 bytes at 384
@@ -99,6 +99,10 @@ impl Level {
 /// One implementation of the kernels. Where two slices do not fit together, the longer one's rest
 /// is ignored.
 pub(super) trait Kernel: Copy {
+    /// Lists up to this length are gone through whole for each entry that comes in, by [`Kernel::insert`]; in
+    /// longer ones its place is searched for, and what lies behind it is moved.
+    const SHORT: usize;
+
     /// The sum of products of a packed code's components with a query's.
     fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32;
 
@@ -189,6 +193,8 @@ fn ask<T>(from: *const T) {
 pub(super) struct Scalar;
 
 impl Kernel for Scalar {
+    const SHORT: usize = 16;
+
     #[inline(always)]
     fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32 {
         let groups = usize::from(8 / BITS);

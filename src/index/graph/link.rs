@@ -106,6 +106,13 @@ impl Space for Around<'_> {
     }
 
     #[inline(always)]
+    fn ahead(&self) -> usize {
+        // All of a node's: these codes are of many lines that follow each other, and an order ahead of their
+        // use gained nothing here.
+        SLACK
+    }
+
+    #[inline(always)]
     fn key<K: Kernel>(&self, node: u32) -> Option<i32> {
         Some(ordered(self.points.distance::<K>(node, self.point)))
     }

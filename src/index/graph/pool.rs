@@ -5,10 +5,6 @@
 use super::kernels::{Kernel, LANES};
 use super::numbers::{at, entry, parts};
 
-/// Lists up to this length are gone through whole for each node that comes in: in vectors and without a
-/// branch that is guessed wrong. In longer ones its place is searched for.
-const SHORT: usize = 256;
-
 /// The longest list of a walk.
 pub(super) const LIST_MAX: usize = 4_096;
 
@@ -75,10 +71,12 @@ impl Pool {
         parts(entry).1 >> 1
     }
 
-    /// Takes a node; of those that are too many the farthest goes. Equal keys come in by their node.
+    /// Takes a node, whose key is below the largest; of those that are too many the farthest goes, which may
+    /// be this one. Equal keys are in the order of their nodes; which of those at the bound stay only decides
+    /// among ties.
     #[inline(always)]
     pub(super) fn take<K: Kernel>(&mut self, new: i64) {
-        if self.most > SHORT {
+        if self.most > K::SHORT {
             self.take_far(new);
             return;
         }
@@ -199,43 +197,74 @@ impl Seen {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::kernels::Scalar;
+    use super::super::kernels::{Level, Run, run};
     use super::*;
+
+    /// Nodes that are offered with these keys to a list of so many, some of which are expanded then.
+    struct Offered<'a> {
+        keys: &'a [i16],
+        most: usize,
+        expanded: usize,
+    }
+
+    /// What is in the list; what was expanded, and what was told to be next; the same after a nearer one came.
+    type Looked = (Vec<(i32, u32)>, Vec<(u32, Option<u32>)>, Vec<u32>);
+
+    impl Run for Offered<'_> {
+        type Out = Looked;
+        #[inline(always)]
+        fn run<K: Kernel>(self) -> Looked {
+            let mut pool = Pool::new();
+            pool.clear(self.most);
+            for (node, key) in (0u32..).zip(self.keys) {
+                pool.offer::<K>(i32::from(*key), node);
+            }
+            let nearest = pool.nearest().collect();
+            let mut expanded = Vec::new();
+            for _ in 0..self.expanded {
+                expanded.extend(pool.expand::<K>().map(|(_, node, after)| (node, after)));
+            }
+            // One beyond a full list changes nothing.
+            if pool.length() == self.most {
+                pool.take::<K>(Pool::new_entry(i32::MAX - 1, 2_000));
+            }
+            pool.offer::<K>(i32::MIN, 1_000);
+            let next = [pool.expand::<K>(), pool.expand::<K>()];
+            let next = next.into_iter().flatten().map(|(_, node, _)| node);
+            (nearest, expanded, next.collect())
+        }
+    }
 
     proptest! {
         #[test]
-        fn the_pool_holds_the_first_of_a_full_sort(
+        fn the_pool_holds_the_first_of_a_full_sort_at_every_level(
             keys in proptest::collection::vec(any::<i16>(), 0..300),
-            most in prop_oneof![1usize..70, SHORT - 1..SHORT + 20],
+            most in prop_oneof![1usize..70, 255usize..270],
             expanded in 0usize..20,
         ) {
-            let mut pool = Pool::new();
-            pool.clear(most);
-            let mut all: Vec<(i32, u32)> = Vec::new();
-            for (node, key) in (0u32..).zip(&keys) {
-                pool.offer::<Scalar>(i32::from(*key), node);
-                all.push((i32::from(*key), node));
-            }
+            let mut all: Vec<(i32, u32)> = (0u32..)
+                .zip(&keys)
+                .map(|(node, key)| (i32::from(*key), node))
+                .collect();
             all.sort_unstable();
             all.truncate(most);
-            let got: Vec<i32> = pool.nearest().map(|(key, _)| key).collect();
-            let expected: Vec<i32> = all.iter().map(|(key, _)| *key).collect();
-            prop_assert_eq!(&got, &expected);
-            let nodes: Vec<u32> = pool.nearest().map(|(_, node)| node).collect();
-            let mut told = Vec::new();
-            for expected in nodes.iter().take(expanded) {
-                let (_, node, after) = pool.expand::<Scalar>().unwrap();
-                prop_assert_eq!(node, *expected);
-                told.push(after);
-            }
-            let after = (1..).map(|next| nodes.get(next).copied());
-            prop_assert_eq!(&told, &after.take(told.len()).collect::<Vec<_>>());
-            // A nearer one that comes later is the next, and those behind it stay expanded.
-            if all.iter().all(|(key, _)| *key > i32::MIN) && most > expanded {
-                pool.offer::<Scalar>(i32::MIN, 1_000);
-                let left = nodes.iter().take(most - 1).nth(expanded).copied();
-                prop_assert_eq!(pool.expand::<Scalar>(), Some((i32::MIN, 1_000, left)));
-                prop_assert_eq!(pool.expand::<Scalar>().map(|(_, node, _)| node), left);
+            let keys_of = |of: &[(i32, u32)]| of.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+            let mut first: Option<Looked> = None;
+            for level in Level::available() {
+                let offered = Offered { keys: &keys, most, expanded };
+                let got = run(level, offered);
+                prop_assert_eq!(keys_of(&got.0), keys_of(&all));
+                let nodes: Vec<u32> = got.0.iter().map(|(_, node)| *node).collect();
+                let told = nodes.iter().enumerate().take(expanded);
+                let told: Vec<_> = told
+                    .map(|(at, node)| (*node, nodes.get(at + 1).copied()))
+                    .collect();
+                prop_assert_eq!(&got.1, &told);
+                // A nearer one that comes later is the next, and those behind it stay expanded.
+                let left = nodes.iter().take(most - 1).nth(expanded);
+                let next: Vec<u32> = [1_000].into_iter().chain(left.copied()).collect();
+                prop_assert_eq!(&got.2, &next);
+                prop_assert_eq!(first.get_or_insert_with(|| got.clone()), &got);
             }
         }
     }

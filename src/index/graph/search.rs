@@ -2,8 +2,8 @@
 //!
 //! The rows come from the store's own mapping through [`Rows`], so the file holds no second copy. It
 //! costs a look-up for each compared row (in the store: a lock and a descent in a B-tree, some
-//! hundred nanoseconds) and the row's cache lines; they are asked for together before the first is
-//! read.
+//! hundred nanoseconds) and the row's cache lines; the first of those are asked for while some rows
+//! before it are compared.
 //!
 //! With a filter there are two ways. A scan compares the codes of all allowed rows: exact but for the
 //! code's error, and it costs in proportion to them. A filtered walk goes through nodes of any kind,

@@ -4,7 +4,7 @@ use super::code::{Query, Shape};
 use super::file::Blocks;
 use super::kernels::{Kernel, prefetch, prefetch_numbers};
 use super::numbers::{at, wide};
-use super::walk::{DEGREE, Space};
+use super::walk::{DEGREE, Space, ahead};
 use crate::rows::Row;
 
 /// The parts of a graph.
@@ -107,6 +107,11 @@ impl<const BITS: u8> Space for Asked<'_, BITS> {
                     .unwrap_or(record),
             );
         }
+    }
+
+    #[inline(always)]
+    fn ahead(&self) -> usize {
+        ahead(self.view.shape.code_bytes)
     }
 
     #[inline(always)]

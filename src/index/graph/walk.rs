@@ -3,7 +3,7 @@
 //! and others, NeurIPS 2019).
 //!
 //! A step has two halves, [`Walk::expand`] and [`Walk::look`]: the first finds the new neighbours
-//! and asks the memory for their codes, the second reads them. Between the halves of one walk
+//! and asks the memory for the first codes, the second reads them and asks for the others in time. Between the halves of one walk
 //! another one can work: that is how several queries are answered at once by one thread.
 
 use super::kernels::Kernel;
@@ -16,9 +16,14 @@ pub(super) const DEGREE: usize = 32;
 /// which saves most of the prunings.
 pub(super) const SLACK: usize = 42;
 
-/// Codes that are on their way from the memory while one is compared. A core awaits only so many cache lines
-/// at a time; asked for all at once, the rest would hold it up (4 to 8 measured best).
-const AHEAD: usize = 6;
+/// Cache lines of codes that are on their way from the memory while one is compared. A core awaits only so many
+/// at a time; asked for all at once, the rest would hold it up (8 to 16 measured best).
+const LINES_AHEAD: usize = 12;
+
+/// Codes of so many bytes that are asked for ahead of the one that is compared.
+pub(super) fn ahead(bytes: usize) -> usize {
+    (LINES_AHEAD / bytes.div_ceil(64).max(1)).max(2)
+}
 
 /// A link that leads nowhere: the end of a list that is not full.
 pub(super) const NONE: u32 = u32::MAX;
@@ -31,6 +36,8 @@ pub(super) trait Space {
     fn ask_links(&self, node: u32);
     /// Asks the memory for the code of a node.
     fn ask(&self, node: u32);
+    /// How many codes are asked for ahead of the one that is compared.
+    fn ahead(&self) -> usize;
     /// How far a node is: the smaller the nearer.
     fn key<K: Kernel>(&self, node: u32) -> Option<i32>;
 }
@@ -45,7 +52,7 @@ pub(super) struct Walk {
     /// The nearest so far.
     pub(super) pool: Pool,
     seen: Seen,
-    /// The nodes whose codes were asked for.
+    /// The nodes that are to be compared next; the codes of the first of them were asked for.
     near: [u32; SLACK + 1],
     /// How many they are.
     asked: usize,
@@ -106,7 +113,7 @@ impl Walk {
             asked = asked.wrapping_add(usize::from(new));
         }
         self.asked = asked.min(SLACK);
-        for neighbour in self.near.get(..self.asked.min(AHEAD)).unwrap_or_default() {
+        for neighbour in self.near.get(..self.asked.min(space.ahead())).unwrap_or_default() {
             space.ask(*neighbour);
         }
         if let Some(after) = after {
@@ -119,7 +126,7 @@ impl Walk {
     #[inline(always)]
     pub(super) fn look<K: Kernel, S: Space>(&mut self, space: &S) -> Result<(), Damaged> {
         let near = self.near.get(..self.asked).unwrap_or_default();
-        let mut coming = near.get(AHEAD..).unwrap_or_default().iter();
+        let mut coming = near.get(space.ahead()..).unwrap_or_default().iter();
         // All keys first, then what depends on them.
         let mut entries = [0i64; SLACK + 1];
         let (mut taken, mut nearest) = (0usize, i64::MAX);
