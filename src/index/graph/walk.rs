@@ -113,7 +113,11 @@ impl Walk {
             asked = asked.wrapping_add(usize::from(new));
         }
         self.asked = asked.min(SLACK);
-        for neighbour in self.near.get(..self.asked.min(space.ahead())).unwrap_or_default() {
+        for neighbour in self
+            .near
+            .get(..self.asked.min(space.ahead()))
+            .unwrap_or_default()
+        {
             space.ask(*neighbour);
         }
         if let Some(after) = after {
