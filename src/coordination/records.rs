@@ -250,6 +250,27 @@ pub struct LeadRecord {
 }
 
 #[cfg(test)]
+impl CollectionRecord {
+    /// One with nothing set, for tests.
+    pub(crate) fn bare() -> Self {
+        Self {
+            v: 1,
+            id: CollectionId(Uuid::nil()),
+            name: CollectionName::parse("a").unwrap(),
+            dimensions: 2,
+            distance: Distance::Dot,
+            index: IndexRecord::default(),
+            payload_indexes: BTreeMap::new(),
+            config: serde_json::json!({}),
+            vector_name: None,
+            state: CollectionState::Creating,
+            created_ms: 0,
+            shard_count: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
@@ -317,18 +338,8 @@ mod tests {
     #[test]
     fn what_could_not_be_read_back_is_not_written() {
         let deep = |levels: usize| CollectionRecord {
-            v: 1,
-            id: CollectionId(Uuid::nil()),
-            name: CollectionName::parse("a").unwrap(),
-            dimensions: 2,
-            distance: Distance::Dot,
-            index: IndexRecord::default(),
-            payload_indexes: BTreeMap::new(),
             config: (0..levels).fold(json!(1), |inner, _level| json!([inner])),
-            vector_name: None,
-            state: CollectionState::Creating,
-            created_ms: 0,
-            shard_count: 1,
+            ..CollectionRecord::bare()
         };
         let bytes = encode(&deep(100)).unwrap();
         assert_eq!(decode::<CollectionRecord>(&bytes).unwrap(), deep(100));

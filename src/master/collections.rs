@@ -427,36 +427,14 @@ fn merge(into: &mut serde_json::Value, value: serde_json::Value) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::coordination::records::IndexRecord;
-    use crate::vector::Distance;
-
-    fn record() -> CollectionRecord {
-        CollectionRecord {
-            v: 1,
-            id: CollectionId(Uuid::nil()),
-            name: CollectionName::parse("a").unwrap(),
-            dimensions: 2,
-            distance: Distance::Dot,
-            index: IndexRecord::default(),
-            payload_indexes: BTreeMap::new(),
-            config: json!({}),
-            vector_name: None,
-            state: CollectionState::Creating,
-            created_ms: 0,
-            shard_count: 1,
-        }
-    }
 
     #[test]
     fn an_index_of_a_field_that_is_no_key_of_the_store_is_refused_and_changes_nothing() {
-        let mut record = record();
+        let mut record = CollectionRecord::bare();
         let create = |name: &str| Update::CreateIndex(name.to_owned(), json!("keyword"));
         let (longest, long) = ("f".repeat(400), "f".repeat(401));
         let refused = apply(&mut record, create(&long)).unwrap_err();

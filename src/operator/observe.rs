@@ -224,13 +224,13 @@ fn is_ready(condition: &k8s_openapi::api::core::v1::PodCondition) -> bool {
     condition.type_ == "Ready" && condition.status == "True"
 }
 
-/// Since when a pod is not ready; one that never said so, since it was made.
 /// A port at the address that a pod's status tells.
 pub(super) fn socket(address: Option<&str>, port: u16) -> Option<SocketAddr> {
     let address: IpAddr = address?.parse().ok()?;
     Some(SocketAddr::new(address, port))
 }
 
+/// Since when a pod is not ready; one that never said so, since it was made.
 fn unready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let mut unready = conditions.filter(|one| one.type_ == "Ready" && one.status != "True");

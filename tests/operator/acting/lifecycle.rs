@@ -173,7 +173,7 @@ fn long_while_a_worker_restarts_only_searches_that_need_it_fail_and_say_so() {
         let shards = workers.iter().map(|worker| worker["shards"].as_u64());
         shards.eq([Some(1), Some(1)])
     });
-    // Which of the two the restarting worker holds is for the masters to say.
+    // Which of the two the restarting worker holds is for the masters to choose: one of them has no failure.
     let searches = ["one", "other"].map(|collection| halves.searches(collection));
     let before = halves.uid("pod/halves-worker-0");
     halves.kubectl(&["delete", "pod/halves-worker-0", "--wait=false"]);
@@ -185,21 +185,17 @@ fn long_while_a_worker_restarts_only_searches_that_need_it_fail_and_say_so() {
     });
     let counts = searches.map(|searches| searches.count());
     let told = |failed: &[String]| failed.iter().all(|why| why.contains("on halves-worker-0"));
-    let [(asked, failed), (others, spared)] = if counts[0].1.is_empty() {
-        let [spared, failed] = counts;
-        [failed, spared]
-    } else {
-        counts
-    };
-    assert_eq!(spared, Vec::<String>::new(), "of {others}");
-    assert!(told(&failed), "{failed:?}");
+    assert!(
+        counts.iter().any(|(_, failed)| failed.is_empty()),
+        "{counts:?}"
+    );
+    assert!(counts.iter().all(|(_, failed)| told(failed)), "{counts:?}");
     for collection in ["one", "other"] {
         assert_eq!(halves.application(&["read", collection]), found);
     }
     eprintln!(
-        "a worker restarted in {took:.1?}: {} of {asked} searches of its shard failed, each by its name; \
-         0 of {others} of the other worker's",
-        failed.len()
+        "a worker restarted in {took:.1?}: {:?} searches of the two collections failed, each by its name",
+        counts.map(|(asked, failed)| format!("{} of {asked}", failed.len()))
     );
     // With its whole namespace it goes too, though etcd is gone before the operator can ask it.
     let namespace = halves.namespace();
