@@ -204,13 +204,9 @@ mod tests {
     #[test]
     fn a_build_waits_until_it_pays_and_for_a_quiet_moment() {
         // 1,024 bytes a vector.
-        assert_eq!(
-            reason(32 * 1024, None, 60),
-            None,
-            "small shards are scanned"
-        );
-        assert_eq!(reason(33 * 1024, None, 1), None, "still being filled");
-        assert_eq!(reason(33 * 1024, None, 2), Some(Reason::First));
+        assert_eq!(reason(8 * 1024, None, 60), None, "small shards are scanned");
+        assert_eq!(reason(9 * 1024, None, 1), None, "still being filled");
+        assert_eq!(reason(9 * 1024, None, 2), Some(Reason::First));
         assert_eq!(
             reason(256 * 1024, None, 0),
             Some(Reason::First),

@@ -1,6 +1,6 @@
 //! A graph of the rows, walked by small codes: the fastest kind at equal recall, and the default.
 //!
-//! Each row is a node with at most 32 links to rows near it; a search walks from a fixed entry to
+//! Each row is a node with at most 32 links to rows near it; a search walks from the nearest of a few entries to
 //! nearer and nearer nodes ([`walk`]). What makes it fast is that it compares codes of two to eight
 //! bits a component instead of vectors ([`code`]): a walk is bound by the cache lines that it fetches
 //! from memory, and a code of two bits takes two lines at 384 dimensions where the vector takes 24.
@@ -33,6 +33,8 @@ use crate::query::index::GraphParameters;
 use crate::rows::Rows;
 
 mod code;
+mod effort;
+mod entries;
 mod file;
 mod grow;
 mod inherit;
@@ -42,16 +44,19 @@ mod measure;
 mod numbers;
 mod points;
 mod pool;
+mod query;
+mod rank;
 mod repair;
 mod rotate;
+mod scan;
 mod search;
 mod view;
 mod walk;
 
 use code::{Coder, Width};
+use effort::Effort;
 use file::{Described, GRAPH, Open};
 pub(super) use grow::grow;
-use measure::Effort;
 use numbers::wide;
 use search::{Lanes, TOGETHER, With, search};
 
@@ -154,6 +159,8 @@ impl Graph {
                 rotation: rotate::Rotation::new(*dimensions, points::ROTATION),
                 mean: std::mem::take(&mut file.mean),
                 distance: manifest.distance,
+                longest: layout.effort.learnt.longest,
+                typical: layout.effort.learnt.typical,
             },
             file,
             covered,

@@ -31,8 +31,8 @@ pub enum Kind {
 }
 
 /// Bytes of vectors below which a shard has no index unless one is asked for by name: a scan answers in
-/// the time that trees would take (measured: `docs/performance.md`), without a build and its memory.
-const FLAT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// well below a millisecond (measured: `docs/performance.md`), without a build and its memory.
+const FLAT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 impl Kind {
     /// The kind for a shard whose collection names none.

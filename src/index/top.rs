@@ -39,6 +39,12 @@ impl Top {
         }
     }
 
+    /// The score of the farthest, once there are `k`.
+    pub fn farthest(&self) -> Option<f32> {
+        let farthest = self.kept.peek().filter(|_| self.kept.len() == self.k);
+        farthest.map(|ranked| ranked.score)
+    }
+
     /// What was kept, the nearest first.
     pub fn into_hits(self) -> Vec<Hit> {
         let sorted = self.kept.into_sorted_vec();

@@ -13,8 +13,7 @@
 //! distance has no such form: rows that are near by squared length are near by it too, on the whole,
 //! and the exact scores decide among more of them.
 
-use super::kernels::Kernel;
-use super::numbers::{byte, float, narrow, ordered, share, signed_byte, wide};
+use super::numbers::{byte, narrow, share, wide};
 use super::rotate::{Rotation, padded};
 use crate::vector::Distance;
 
@@ -63,7 +62,7 @@ impl Width {
     }
 
     /// The half of the largest code: what stands for zero.
-    fn half(self) -> f32 {
+    pub(super) fn half(self) -> f32 {
         f32::from(u8::MAX >> 8u8.saturating_sub(self.bits())) / 2.0
     }
 
@@ -93,7 +92,7 @@ pub(super) struct Shape {
 
 /// Floats that are worked on at once, and sums that a product is kept in: as many as the widest registers
 /// hold, and the same on every machine.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -128,6 +127,10 @@ pub(super) struct Coder {
     /// The mean of all rows.
     pub(super) mean: Vec<f32>,
     pub(super) distance: Distance,
+    /// The length of the longest row; only for the dot product.
+    pub(super) longest: f32,
+    /// The length of a query on average; zero where it is not known yet.
+    pub(super) typical: f32,
 }
 
 /// Memory that coding reuses.
@@ -140,6 +143,13 @@ pub(super) struct Turned {
 }
 
 impl Coder {
+    /// Rotates a vector as it is into `turned`.
+    #[inline(always)]
+    pub(super) fn turn(&self, vector: &[f32], turned: &mut Turned) {
+        self.rotation
+            .turn(vector, &mut turned.between, &mut turned.components);
+    }
+
     /// Rotates a row's residual into `turned`.
     #[inline(always)]
     pub(super) fn residual(&self, vector: &[f32], turned: &mut Turned) {
@@ -175,31 +185,6 @@ impl Coder {
             *place = number.to_le_bytes();
         }
     }
-
-    /// Makes a query ready to be compared with codes of this width.
-    #[inline(always)]
-    pub(super) fn query(
-        &self,
-        vector: &[f32],
-        width: Width,
-        turned: &mut Turned,
-        query: &mut Query,
-    ) {
-        if self.distance == Distance::Dot {
-            self.rotation
-                .turn(vector, &mut turned.between, &mut turned.components);
-        } else {
-            self.residual(vector, turned);
-        }
-        if width == Width::Full {
-            query.components.clone_from(&turned.components);
-            return;
-        }
-        query.code.resize(turned.components.len(), 0);
-        let (scale, sum) = signed(&turned.components, &mut query.code);
-        query.slope = -2.0 / scale;
-        query.offset = -query.slope * width.half() * float(sum);
-    }
 }
 
 /// Takes the mean from a vector.
@@ -221,90 +206,6 @@ fn subtract(vector: &mut [f32], mean: &[f32]) {
     for (component, mean) in rest.iter_mut().zip(rest_of_mean) {
         *component -= mean;
     }
-}
-
-/// Writes a query's components, which are padded, as signed bytes. Answers what they are multiplied by,
-/// and the sum of the bytes.
-#[inline(always)]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "arrays of one constant length, by number so that they are gone through in vectors"
-)]
-fn signed(components: &[f32], code: &mut [i8]) -> (f32, i32) {
-    let (parts, _) = components.as_chunks::<LANES>();
-    let mut largest = [1e-30f32; LANES];
-    for part in parts {
-        for at in 0..LANES {
-            let size = part[at].abs();
-            largest[at] = if size > largest[at] {
-                size
-            } else {
-                largest[at]
-            };
-        }
-    }
-    let scale = 127.0 / largest.into_iter().fold(1e-30, f32::max);
-    let mut sums = [0i32; LANES];
-    let (codes, _) = code.as_chunks_mut::<LANES>();
-    let mut parts = parts.iter();
-    for code in codes {
-        let Some(part) = parts.next() else { break };
-        for at in 0..LANES {
-            code[at] = signed_byte(part[at] * scale);
-            sums[at] = sums[at].wrapping_add(i32::from(code[at]));
-        }
-    }
-    (scale, sums.into_iter().fold(0, i32::wrapping_add))
-}
-
-/// A query, ready.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Query {
-    code: Vec<i8>,
-    /// Of rows that are not coded.
-    components: Vec<f32>,
-    slope: f32,
-    offset: f32,
-}
-
-impl Query {
-    /// How far a record's row is, as a key that is smaller the nearer it is. `None` when the record
-    /// is too short.
-    #[inline(always)]
-    pub(super) fn key<K: Kernel, const BITS: u8>(
-        &self,
-        record: &[u8],
-        code_bytes: usize,
-    ) -> Option<i32> {
-        let (code, numbers) = record.split_at_checked(code_bytes)?;
-        let (factor, numbers) = numbers.split_first_chunk::<4>()?;
-        let squared = numbers.first_chunk::<4>()?;
-        let product = if BITS == 32 {
-            -2.0 * product(code, &self.components)
-        } else {
-            let sum = float(K::code::<BITS>(code, &self.code));
-            f32::from_le_bytes(*factor) * (self.slope * sum + self.offset)
-        };
-        Some(ordered(f32::from_le_bytes(*squared) + product))
-    }
-}
-
-/// The product of a row that is written as floats, and a query. Padded components are zeros.
-#[inline(always)]
-fn product(row: &[u8], query: &[f32]) -> f32 {
-    let (row, _) = row.as_chunks::<4>();
-    let ((row, _), (query, _)) = (row.as_chunks::<LANES>(), query.as_chunks::<LANES>());
-    let mut sums = [0f32; LANES];
-    for (row, query) in row.iter().zip(query) {
-        for ((sum, row), query) in sums.iter_mut().zip(row).zip(query) {
-            *sum += f32::from_le_bytes(*row) * query;
-        }
-    }
-    let mut all = 0f32;
-    for sum in sums {
-        all += sum;
-    }
-    all
 }
 
 /// Writes a rotated residual as it is. Answers its factor and its squared length.
@@ -371,8 +272,9 @@ fn quantize(residual: &[f32], shape: Shape, record: &mut [u8]) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernels::{Level, Run, run};
+    use super::super::kernels::{Kernel, Level, Run, run};
     use super::super::numbers::unordered;
+    use super::super::query::Query;
     use super::super::rotate::next_random;
     use super::*;
 
@@ -406,6 +308,8 @@ mod tests {
                     rotation: Rotation::new(dimensions, 9),
                     mean: vec![0.1; dimensions],
                     distance,
+                    longest: 1.0,
+                    typical: 0.0,
                 };
                 let mut errors = Vec::new();
                 for width in Width::CODES.into_iter().chain([Width::Full]) {
@@ -464,6 +368,8 @@ mod tests {
             rotation: Rotation::new(8, 9),
             mean: vec![0.5; 8],
             distance: Distance::Euclid,
+            longest: 1.0,
+            typical: 0.0,
         };
         let (mut turned, mut query) = (Turned::default(), Query::default());
         let shape = Shape::new(Width::Two, 8);

@@ -1,8 +1,9 @@
 //! The file of a graph: how it is laid out, written, opened and checked.
 //!
 //! ```text
-//! 0      "VSGRAPH1", nodes, dimensions, bits, entry (32 bits each), zeros up to 4,096
+//! 0      "VSGRAPH2", nodes, dimensions, bits, entry (32 bits each), zeros up to 4,096
 //!        the mean of the rows: dimensions floats
+//!        further entries: the number of each, 32 bits, then a copy of the record of each
 //!        the row of each node, ascending: nodes numbers of 32 bits
 //!        the links of each node: 32 numbers of 32 bits, filled up with the largest
 //!        the record of each node: code, factor, squared length
@@ -14,6 +15,8 @@
 //! lies, and the checksum of the checksums. So opening reads the first MiB and eight bytes of each
 //! further one, however many points there are; each further block is compared with its checksum when
 //! it is touched first, and nothing of it is used before. Once all are checked the walk asks no more.
+//!
+//! A file without further entries begins with "VSGRAPH1" and has no part for them.
 //!
 //! A block costs about 50 us to check when it is in memory already, and its reading when it is not.
 
@@ -27,6 +30,7 @@ use super::super::Error;
 use super::super::folder::{FileSeal, SealedFile};
 use super::super::mapped::Mapped;
 use super::code::{Shape, Width};
+use super::entries::{self, EntriesView};
 use super::numbers::{at, wide};
 use super::view::{Unchecked, View};
 use super::walk::DEGREE;
@@ -35,8 +39,9 @@ use crate::rows::Row;
 /// The name of the file in the segment's folder.
 pub(super) const GRAPH: &str = "graph";
 
-/// The first bytes.
+/// The first bytes, without further entries and with them.
 const MAGIC: [u8; 8] = *b"VSGRAPH1";
+const MAGIC_ENTRIES: [u8; 8] = *b"VSGRAPH2";
 
 /// What each part is aligned to.
 const PAGE: u64 = 4_096;
@@ -56,13 +61,32 @@ pub(super) struct Described {
     pub(super) bits: u8,
     /// The node that walks begin at.
     pub(super) entry: u32,
+    /// Further nodes that walks may begin at.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) entries: u32,
     /// The checksum of the checksums, in hexadecimal.
     pub(super) checksums: String,
+}
+
+impl Described {
+    /// The first bytes of the file.
+    fn magic(&self) -> [u8; 8] {
+        if is_none(&self.entries) {
+            MAGIC
+        } else {
+            MAGIC_ENTRIES
+        }
+    }
+}
+
+fn is_none(entries: &u32) -> bool {
+    *entries == 0
 }
 
 /// Where the parts begin.
 #[derive(Debug, Clone, Copy)]
 struct Places {
+    entries: u64,
     rows: u64,
     links: u64,
     records: u64,
@@ -74,16 +98,18 @@ struct Places {
 
 impl Places {
     /// `None` when that many bytes cannot be.
-    fn new(nodes: u32, dimensions: usize, shape: Shape) -> Option<Self> {
+    fn new(nodes: u32, dimensions: usize, (entries, shape): (u32, Shape)) -> Option<Self> {
         let page = |from: u64| from.checked_next_multiple_of(PAGE);
         let nodes = u64::from(nodes);
-        let rows = page(PAGE.checked_add(wide(dimensions).checked_mul(4)?)?)?;
+        let mean = page(PAGE.checked_add(wide(dimensions).checked_mul(4)?)?)?;
+        let rows = page(mean.checked_add(entries::bytes(entries, shape)?)?)?;
         let links = page(rows.checked_add(nodes.checked_mul(4)?)?)?;
         let records = page(links.checked_add(nodes.checked_mul(wide(4 * DEGREE))?)?)?;
         let end = page(records.checked_add(nodes.checked_mul(wide(shape.stride))?)?)?;
         let blocks = end.div_ceil(wide(CHECKED));
         let length = end.checked_add(blocks.checked_mul(8)?)?;
         Some(Self {
+            entries: mean,
             rows,
             links,
             records,
@@ -102,6 +128,7 @@ pub(super) struct Parts<'a> {
     pub(super) records: &'a [u8],
     pub(super) shape: Shape,
     pub(super) entry: u32,
+    pub(super) entries: EntriesView<'a>,
 }
 
 /// A file that is written, with the checksums of its blocks.
@@ -155,19 +182,31 @@ impl Summed {
 pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, FileSeal), Error> {
     let nodes = u32::try_from(parts.rows.len()).map_err(|_large| Error::TooLarge)?;
     let (dimensions, shape) = (parts.mean.len(), parts.shape);
-    let places = Places::new(nodes, dimensions, shape).ok_or(Error::TooLarge)?;
+    let entries = u32::try_from(parts.entries.nodes.len()).map_err(|_large| Error::TooLarge)?;
+    let mut described = Described {
+        nodes,
+        dimensions,
+        bits: shape.width.bits(),
+        entry: parts.entry,
+        entries,
+        checksums: String::new(),
+    };
+    let places = Places::new(nodes, dimensions, (entries, shape)).ok_or(Error::TooLarge)?;
     let mut file = Summed {
         file: SealedFile::create(building, GRAPH)?,
         block: Vec::with_capacity(CHECKED),
         sums: Vec::new(),
     };
-    file.put(&MAGIC)?;
+    file.put(&described.magic())?;
     let bits = u32::from(shape.width.bits());
     let wide_dimensions = u32::try_from(dimensions).map_err(|_large| Error::TooLarge)?;
     file.put_numbers(&[nodes, wide_dimensions, bits, parts.entry])?;
     file.fill(PAGE)?;
     let mean: Vec<u32> = parts.mean.iter().map(|of| of.to_bits()).collect();
     file.put_numbers(&mean)?;
+    file.fill(places.entries)?;
+    file.put_numbers(parts.entries.nodes)?;
+    file.put(parts.entries.records)?;
     file.fill(places.rows)?;
     file.put_numbers(parts.rows)?;
     file.fill(places.links)?;
@@ -181,13 +220,7 @@ pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, Fi
     let sums: Vec<u8> = file.sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
     file.file.put(&sums)?;
     let seal = file.file.finish()?;
-    let described = Described {
-        nodes,
-        dimensions,
-        bits: shape.width.bits(),
-        entry: parts.entry,
-        checksums: format!("{:016x}", xxh3_64(&sums)),
-    };
+    described.checksums = format!("{:016x}", xxh3_64(&sums));
     Ok((described, seal))
 }
 
@@ -259,6 +292,7 @@ pub(super) struct Open {
     nodes: u32,
     shape: Shape,
     entry: u32,
+    entries: usize,
     pub(super) mean: Vec<f32>,
 }
 
@@ -270,6 +304,7 @@ impl Open {
             dimensions,
             bits,
             entry,
+            entries,
             checksums,
         } = described;
         let width = Width::of(*bits).ok_or_else(|| Error::corrupt("the width of its codes"))?;
@@ -278,7 +313,7 @@ impl Open {
             return Err(Error::corrupt("the entry of its graph"));
         }
         let file = Mapped::open(path)?;
-        let places = Places::new(*nodes, *dimensions, shape);
+        let places = Places::new(*nodes, *dimensions, (*entries, shape));
         let places = places.filter(|places| places.length == wide(file.length()));
         let places = places.ok_or_else(|| Error::corrupt("the length of its graph"))?;
         let count = places.end.div_ceil(wide(CHECKED));
@@ -311,16 +346,17 @@ impl Open {
             nodes: *nodes,
             shape,
             entry: *entry,
+            entries: at(*entries),
             mean: Vec::new(),
         };
         open.mean = open
-            .head(*dimensions)
+            .head(*dimensions, described.magic())
             .ok_or_else(|| Error::corrupt("the head of its graph"))?;
         Ok(open)
     }
 
-    /// Checks the first page and gives the mean.
-    fn head(&self, dimensions: usize) -> Option<Vec<f32>> {
+    /// Checks the first page and the entries, and gives the mean.
+    fn head(&self, dimensions: usize, magic: [u8; 8]) -> Option<Vec<f32>> {
         let file = &self.blocks.file;
         self.blocks.check(0, self.places.rows).then_some(())?;
         let said = [
@@ -329,8 +365,23 @@ impl Open {
             u32::from(self.shape.width.bits()),
             self.entry,
         ];
-        let same = file.bytes(0, MAGIC.len())? == MAGIC && file.words(8, said.len())? == said;
+        let same = file.bytes(0, magic.len())? == magic && file.words(8, said.len())? == said;
+        let mut entries = self.entries()?.nodes.iter();
+        let same = same && entries.all(|node| *node < self.nodes);
         same.then(|| file.floats(PAGE, dimensions).map(<[f32]>::to_vec))?
+    }
+
+    /// The further entries, which opening checked.
+    fn entries(&self) -> Option<EntriesView<'_>> {
+        let (file, count) = (&self.blocks.file, self.entries);
+        let records = self
+            .places
+            .entries
+            .checked_add(wide(count).checked_mul(4)?)?;
+        Some(EntriesView {
+            nodes: file.words(self.places.entries, count)?,
+            records: file.bytes(records, count.checked_mul(self.shape.stride)?)?,
+        })
     }
 
     /// The parts, every block of which was compared with its checksum; `None` when one is damaged. Asks
@@ -364,6 +415,7 @@ impl Open {
             rows: file.words(places.rows, nodes)?,
             shape: self.shape,
             entry: self.entry,
+            entries: self.entries()?,
             unchecked: (!self.blocks.all.load(Ordering::Relaxed)).then_some(unchecked),
         })
     }

@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape, Turned, Width};
+use super::entries::{self, Entries};
 use super::file::{Parts, write};
 use super::inherit::{Inherited, measured_before};
 use super::link::{Links, entry, insert, link};
@@ -18,9 +19,13 @@ use super::rotate::shuffle;
 use super::view::View;
 use super::{Graph, Grown, Layout, Parameters};
 use crate::rows::Row;
+use crate::vector::Distance;
 
 /// The order in which points are linked follows from this alone.
 const SEED: u64 = 0x5EED;
+
+/// How much longer than the longest row before a new one may be without a whole build.
+const LONGER: f32 = 1.2;
 
 /// Builds the graph of the snapshot's rows into the folder.
 pub(in super::super) fn grow(
@@ -45,6 +50,7 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         Some(linked) => linked,
         None => whole(job, all, parameters)?,
     };
+    let entries = entries::choose(&points, &linked.graph.links, linked.measured.shape);
     drop(points);
     let Survey { covered, coder, .. } = survey;
     let Measured {
@@ -53,6 +59,7 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         found,
     } = linked.measured;
     let rows: Vec<Row> = covered.iter().collect();
+    let entries = Entries::of(entries, &records, shape);
     let parts = Parts {
         mean: &coder.mean,
         rows: &rows,
@@ -60,6 +67,7 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         records: &records,
         shape,
         entry: linked.graph.entry,
+        entries: entries.view(),
     };
     job.go_on()?;
     let (file, seal) = write(building, &parts)?;
@@ -113,7 +121,13 @@ fn onward(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Option
     };
     let entry = entry(all.points, all.firsts, &fresh);
     let held = held_out(all.firsts, entry, Some(&came));
+    // What was learnt of products is in proportion to the longest row.
+    let coder = &all.survey.coder;
+    let longer = |before: &Graph| {
+        coder.distance == Distance::Dot && coder.longest > before.coder.longest * LONGER
+    };
     let before = measured_before(job, parameters).filter(|_| held.is_empty());
+    let before = before.filter(|before| !longer(before));
     if held.is_empty() && before.is_none() {
         return Ok(None);
     }
@@ -155,7 +169,7 @@ fn end(
         Some(measured) => measured,
         None => {
             let graph = finish(job, points, firsts, (&links, entry), held)?;
-            choose(job, all.survey, (&graph, held), parameters)?
+            choose(job, all, (&graph, held), parameters)?
         },
     };
     insert(job, points, (&mut links, entry), held)?;
@@ -182,10 +196,11 @@ fn as_before(job: &Job<'_>, all: All<'_>, before: &Graph) -> Result<Measured, Er
 /// enough.
 fn choose(
     job: &Job<'_>,
-    Survey { covered, coder, .. }: &Survey,
+    all: All<'_>,
     (graph, held): (&Finished, &[u32]),
     parameters: &Parameters,
 ) -> Result<Measured, Error> {
+    let Survey { covered, coder, .. } = all.survey;
     job.report(Step::Measuring, 0, 1);
     let rows: Vec<Row> = covered.iter().collect();
     let questions = questions(job, covered, held)?;
@@ -195,12 +210,15 @@ fn choose(
     for width in widths {
         let shape = Shape::new(width, coder.mean.len());
         let records = encode(job, (covered, coder), shape)?;
+        let entries = entries::choose(all.points, &graph.links, shape);
+        let entries = Entries::of(entries, &records, shape);
         let view = View {
             links: &graph.links,
             records: &records,
             rows: &rows,
             shape,
             entry: graph.entry,
+            entries: entries.view(),
             unchecked: None,
         };
         let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;

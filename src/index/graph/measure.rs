@@ -14,15 +14,14 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-use serde::{Deserialize, Serialize};
 
 use super::super::simd::kernels;
 use super::super::top::Top;
 use super::super::{Error, Hit, Job, Step};
-use super::code::{Coder, Width};
-use super::numbers::{at, count, narrow, share, wide};
-use super::pool::LIST_MAX;
-use super::search::{Lane, Plan, With, search};
+use super::code::Coder;
+use super::effort::{Effort, FEW, Learnt, MANY, Plan};
+use super::numbers::{at, narrow, share, unordered, wide};
+use super::search::{Lane, With, search};
 use super::view::View;
 use super::walk::NONE;
 use crate::rows::Row;
@@ -36,55 +35,20 @@ const ASKED_MIN: usize = 64;
 /// Of this many rows one is asked at most, so that those of a small shard stay like the rest.
 const ASKED_OF: usize = 8;
 
-/// The two numbers of neighbours that are measured.
-const FEW: usize = 10;
-const MANY: usize = 100;
-
 /// Rows that all questions are compared with before the next are read.
 const PORTION: usize = 512;
 
 /// The lengths of a list that are tried.
-const LISTS: [usize; 17] = [
-    16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1_024,
+const LISTS: [usize; 19] = [
+    16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1_024,
 ];
 
 /// The part of the misses allowed to a query that a row of the shard is allowed.
 const ROWS_MISS: f32 = 1.0 / 3.0;
 
-/// The unit of the public API's effort: this much is the measured list.
-const USUAL: f64 = 100.0;
-
 /// What one more compared code costs besides its cache lines, in lines; and the same for a row.
 const CODE_COST: f64 = 3.0;
 const ROW_COST: f64 = 16.0;
-
-/// How long a search's list is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Effort {
-    /// For ten neighbours.
-    few: usize,
-    /// For a hundred.
-    many: usize,
-}
-
-impl Effort {
-    /// The plan for `k` neighbours at the measured effort or another.
-    pub(super) fn plan(&self, width: Width, k: usize, effort: Option<u32>) -> Plan {
-        let (few, many) = (share(wide(self.few.max(1))), share(wide(self.many.max(1))));
-        // For fewer than ten as hard as for ten: what is short for those is too short for one.
-        let hard = k.max(FEW);
-        let power = (many / few).log10().max(0.0);
-        let by_k = (share(wide(hard)) / share(wide(FEW))).powf(power);
-        let by_effort = effort.map_or(1.0, |effort| f64::from(effort) / USUAL);
-        let list = count(few * by_k * by_effort).max(k).clamp(1, LIST_MAX);
-        Plan {
-            k,
-            list,
-            exact: width.exact(list, hard),
-        }
-    }
-}
 
 /// A row that is asked, and the scores of its nearest, the nearest first.
 pub(super) struct Question {
@@ -202,20 +166,17 @@ pub(super) fn measure(
         allowed: None,
         stop: job.stop,
     };
+    let learnt = learn(view, &with, questions)?;
     let of = |k: usize| -> Result<(usize, f32, f64), Error> {
         let mut last = (MANY, 1.0, 0.0);
         for list in LISTS.into_iter().filter(|list| *list >= k) {
-            let plan = Plan {
-                k,
-                list,
-                exact: view.shape.width.exact(list, k),
-            };
-            let (recall, compared) = asked(view, &with, plan, questions)?;
-            let cost = compared * (CODE_COST + view.shape.lines())
-                + share(wide(plan.exact)) * (ROW_COST + share(wide(job.rows.dimensions())) / 16.0);
-            last = (list, recall, cost);
+            let plan = Plan::new(view.shape.width, k, list, learnt);
+            let asked = asked(view, &with, plan, questions)?;
+            let cost = asked.codes * (CODE_COST + view.shape.lines())
+                + asked.rows * (ROW_COST + share(wide(job.rows.dimensions())) / 16.0);
+            last = (list, asked.recall, cost);
             // A list as long as the graph has everything.
-            if recall >= wanted || list > at(view.count()) {
+            if asked.recall >= wanted || list > at(view.count()) {
                 break;
             }
         }
@@ -228,46 +189,116 @@ pub(super) fn measure(
         effort: Effort {
             few,
             many: many.max(few),
+            learnt,
         },
         recall,
         cost,
     })
 }
 
-/// Asks all questions: the share of the neighbours that was found, and how many codes were compared
-/// for one.
+/// The length of the list by whose nodes it is learnt how distances grow and how far codes are off.
+const LEARNT_LIST: usize = 128;
+
+/// What the questions' walks say of distances and codes.
+fn learn(view: &View<'_>, with: &With<'_>, questions: &[Question]) -> Result<Learnt, Error> {
+    let (kernels, distance) = (kernels(), with.rows.distance());
+    let plan = Plan::new(view.shape.width, FEW, LEARNT_LIST, Learnt::default());
+    // The squared distances of the tenth and the hundredth node, and the sum of squared errors and of
+    // what they are in proportion to; the length of the question, and that there is one.
+    let one = |lane: &mut Lane, question: &Question| {
+        let queries = [question.vector.as_slice()];
+        search(view, with, plan, &queries, std::slice::from_mut(lane))?;
+        let (query, pool) = (lane.query(), lane.pool());
+        let mut sums = [0f64; 6];
+        if pool.length() < MANY {
+            return Ok(sums);
+        }
+        let far = |place: usize| query.squared(unordered(pool.key_at(place))).max(0.0);
+        sums[0] = f64::from(far(FEW - 1));
+        sums[1] = f64::from(far(MANY - 1));
+        for (key, node) in pool.nearest().take(FEW * 3) {
+            let row = view.row(node).and_then(|row| with.rows.vector(row));
+            let exact = row.map(|row| kernels.score(distance, &question.vector, row));
+            if let Some(exact) = exact.and_then(|score| query.key_of(distance, score)) {
+                let error = f64::from(exact - unordered(key));
+                sums[2] += error * error;
+                sums[3] += f64::from(query.length()) * f64::from(query.length());
+            }
+        }
+        sums[4] = f64::from(query.length());
+        sums[5] = 1.0;
+        Ok(sums)
+    };
+    let sums: Vec<[f64; 6]> = questions
+        .par_iter()
+        .map_init(|| Lane::new(view.count()), one)
+        .collect::<Result<_, Error>>()?;
+    let sum = |of: usize| -> f64 { sums.iter().filter_map(|sums| sums.get(of)).sum() };
+    let (ten, hundred, errors, squares) = (sum(0), sum(1), sum(2), sum(3));
+    let finite = |number: f64| {
+        if number.is_finite() {
+            narrow(number)
+        } else {
+            0.0
+        }
+    };
+    let times = share(wide(MANY)) / share(wide(FEW));
+    Ok(Learnt {
+        growth: finite((hundred / ten).ln() / times.ln()).max(0.0),
+        error: finite((errors / squares).sqrt()),
+        longest: with.coder.longest,
+        typical: finite(sum(4) / sum(5)),
+    })
+}
+
+/// What questions were answered.
+struct Asked {
+    /// The share of the neighbours that was found.
+    recall: f32,
+    /// Codes that were compared for one question.
+    codes: f64,
+    /// Rows that were.
+    rows: f64,
+}
+
+/// Asks all questions.
 fn asked(
     view: &View<'_>,
     with: &With<'_>,
     plan: Plan,
     questions: &[Question],
-) -> Result<(f32, f64), Error> {
+) -> Result<Asked, Error> {
     let one = |lane: &mut Lane, question: &Question| {
-        let answers = search(
-            view,
-            with,
-            plan,
-            &[&question.vector],
-            std::slice::from_mut(lane),
-        )?;
+        let queries = [question.vector.as_slice()];
+        let answers = search(view, with, plan, &queries, std::slice::from_mut(lane))?;
         let (hits, compared) = answers.into_iter().next().unwrap_or_default();
+        let rows = lane.read();
+        let codes = compared.saturating_sub(rows);
         let truth = question.truth.get(..plan.k).unwrap_or(&question.truth);
         let Some(last) = truth.last() else {
-            return Ok((0, 0, compared));
+            return Ok([0, 0, codes, rows]);
         };
         let distance = with.rows.distance();
         let found = hits
             .iter()
             .filter(|hit| distance.reaches(hit.score, *last))
             .count();
-        Ok((wide(found), wide(truth.len()), compared))
+        Ok([wide(found), wide(truth.len()), codes, rows])
     };
-    let answers: Vec<(u64, u64, u64)> = questions
+    let answers: Vec<[u64; 4]> = questions
         .par_iter()
         .map_init(|| Lane::new(view.count()), one)
         .collect::<Result<_, Error>>()?;
-    let sum = |of: fn(&(u64, u64, u64)) -> u64| share(answers.iter().map(of).sum());
-    let (found, wanted, compared) = (sum(|of| of.0), sum(|of| of.1), sum(|of| of.2));
-    let recall = if wanted > 0.0 { found / wanted } else { 1.0 };
-    Ok((narrow(recall), compared / share(wide(answers.len().max(1)))))
+    let sum = |of: usize| share(answers.iter().filter_map(|answer| answer.get(of)).sum());
+    let (found, wanted, codes, rows) = (sum(0), sum(1), sum(2), sum(3));
+    let asked = share(wide(answers.len().max(1)));
+    Ok(Asked {
+        recall: if wanted > 0.0 {
+            narrow(found / wanted)
+        } else {
+            1.0
+        },
+        codes: codes / asked,
+        rows: rows / asked,
+    })
 }

@@ -137,6 +137,8 @@ pub(super) fn survey(job: &Job<'_>) -> Result<Survey, Error> {
         rotation: Rotation::new(rows.dimensions(), ROTATION),
         mean: sums.into_iter().map(|sum| narrow(sum / count)).collect(),
         distance: rows.distance(),
+        longest: squared_max.sqrt(),
+        typical: 0.0,
     };
     let covered = RoaringBitmap::from_sorted_iter(covered);
     let covered = covered.map_err(|_unsorted| Error::Unsound {

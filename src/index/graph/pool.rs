@@ -117,9 +117,9 @@ impl Pool {
     }
 
     /// The key and the number of the nearest node that was not expanded, now marked as expanded, and the
-    /// number of the one after it, if there is one.
+    /// number of the one after it, if there is one. None if its key is beyond the limit.
     #[inline(always)]
-    pub(super) fn expand<K: Kernel>(&mut self) -> Option<(i32, u32, Option<u32>)> {
+    pub(super) fn expand<K: Kernel>(&mut self, limit: i32) -> Option<(i32, u32, Option<u32>)> {
         // All before `next` are expanded, so its whole group is looked at. What fills the list up is odd.
         let from = self.next / LANES;
         let end = (self.length / LANES).wrapping_add(1);
@@ -130,6 +130,9 @@ impl Pool {
         let after = entries.get(place(after)).copied().map(Self::node);
         let entry = entries.get_mut(place(open))?;
         let (key, node) = (parts(*entry).0, Self::node(*entry));
+        if key > limit {
+            return None;
+        }
         *entry |= 1;
         self.next = place(open).wrapping_add(1);
         Some((key, node, after))
@@ -139,6 +142,14 @@ impl Pool {
     pub(super) fn nearest(&self) -> impl Iterator<Item = (i32, u32)> + '_ {
         let entries = self.entries.iter().take(self.length);
         entries.map(|entry| (parts(*entry).0, Self::node(*entry)))
+    }
+
+    /// The key at a place, from 0; the largest one where nothing is.
+    #[inline(always)]
+    pub(super) fn key_at(&self, place: usize) -> i32 {
+        self.entries
+            .get(place)
+            .map_or(i32::MAX, |entry| parts(*entry).0)
     }
 
     /// How many nodes it holds.
@@ -219,17 +230,23 @@ mod tests {
             for (node, key) in (0u32..).zip(self.keys) {
                 pool.offer::<K>(i32::from(*key), node);
             }
-            let nearest = pool.nearest().collect();
+            let nearest: Vec<(i32, u32)> = pool.nearest().collect();
+            // What is beyond the limit is not expanded, and stays to be.
+            let limit = nearest.first().map_or(0, |(key, _)| *key - 1);
+            assert_eq!(pool.expand::<K>(limit), None);
             let mut expanded = Vec::new();
             for _ in 0..self.expanded {
-                expanded.extend(pool.expand::<K>().map(|(_, node, after)| (node, after)));
+                expanded.extend(
+                    pool.expand::<K>(i32::MAX)
+                        .map(|(_, node, after)| (node, after)),
+                );
             }
             // One beyond a full list changes nothing.
             if pool.length() == self.most {
                 pool.take::<K>(Pool::new_entry(i32::MAX - 1, 2_000));
             }
             pool.offer::<K>(i32::MIN, 1_000);
-            let next = [pool.expand::<K>(), pool.expand::<K>()];
+            let next = [pool.expand::<K>(i32::MAX), pool.expand::<K>(i32::MAX)];
             let next = next.into_iter().flatten().map(|(_, node, _)| node);
             (nearest, expanded, next.collect())
         }

@@ -7,6 +7,9 @@
 //! there. The links over which nodes were reached first are a tree, so none of them is ever taken
 //! away again, and a tree of `n` nodes has `n - 1` links: somewhere there is always a slot.
 //!
+//! Reached is not found: a node that only far ones link to is passed by. So each is also linked from one of
+//! those that it links to itself, where there is room.
+//!
 //! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
 //! one finds all, and none has more than a few links for the others.
 
@@ -22,6 +25,9 @@ const FAN: usize = 4;
 
 /// The list of a search for nodes near one that is cut off.
 const LIST: usize = 64;
+
+/// Links of a node that go to others which have none from near.
+const GIVEN_MAX: u8 = 4;
 
 /// Work between two looks at whether to stop.
 const STOP_EVERY: usize = 4_096;
@@ -53,6 +59,7 @@ pub(super) fn finish(
     graph.reach(None, entry);
     graph.spread(job)?;
     graph.mend(job, points, (links, entry), held)?;
+    graph.link_back(job, firsts)?;
     let finished = Finished {
         links: graph.links,
         entry,
@@ -192,17 +199,67 @@ impl Graph {
                     what: "a graph without room for a link",
                 });
             };
-            if let Some(place) = self
-                .links
-                .get_mut(at(parent))
-                .and_then(|links| links.get_mut(slot))
-            {
-                *place = node;
-            }
+            self.replace((parent, slot), node);
             self.reach(Some((parent, slot)), node);
             self.spread(job)?;
         }
         Ok(())
+    }
+
+    /// Sees to it that each node is linked from one of those that it links to: deletions can leave it with links
+    /// from afar alone, over which walks that are near it do not come. Equal points hang below their first, so
+    /// nothing is near over them.
+    fn link_back(&mut self, job: &Job<'_>, firsts: &[u32]) -> Result<(), Error> {
+        let mut given = vec![0u8; self.links.len()];
+        for (node, first) in (0u32..).zip(firsts) {
+            if at(node).is_multiple_of(STOP_EVERY) {
+                job.go_on()?;
+            }
+            if *first != NONE {
+                continue;
+            }
+            let own = self.links.get(at(node)).copied().unwrap_or([NONE; DEGREE]);
+            let own = own
+                .iter()
+                .filter(|other| firsts.get(at(**other)) == Some(&NONE));
+            let slot_of = |other: u32, to: u32| {
+                let links = self.links.get(at(other))?;
+                Some((other, links.iter().position(|link| *link == to)?))
+            };
+            let room = |other: &&u32| {
+                given
+                    .get(at(**other))
+                    .is_some_and(|given| *given < GIVEN_MAX)
+            };
+            let back = own.clone().find_map(|other| slot_of(*other, node));
+            let free = || own.clone().find_map(|other| slot_of(*other, NONE));
+            let other = || {
+                own.clone()
+                    .filter(room)
+                    .find_map(|other| Some((*other, self.slot(*other)?)))
+            };
+            if let Some((other, slot)) = back.or_else(free).or_else(other) {
+                if back.is_none()
+                    && let Some(given) = given.get_mut(at(other))
+                {
+                    *given = given.saturating_add(1);
+                }
+                // Also where it was linked already: no later node takes that link.
+                self.replace((other, slot), node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a slot of a node lead to another, for good.
+    fn replace(&mut self, (node, slot): (u32, usize), to: u32) {
+        let links = self.links.get_mut(at(node));
+        if let Some(place) = links.and_then(|links| links.get_mut(slot)) {
+            *place = to;
+        }
+        if let Some(tree) = self.tree.get_mut(at(node)) {
+            *tree |= 1 << slot;
+        }
     }
 }
 

@@ -11,21 +11,24 @@
 //! as a plain walk would; it costs in inverse proportion. The cheaper by estimate is taken, and the
 //! scan also when the walk came to its end with too few: where matches exist they are answered.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use roaring::RoaringBitmap;
 
-use super::super::simd::kernels;
 use super::super::top::Top;
 use super::super::{Error, Hit, Stop};
-use super::code::{Coder, Query, Turned, Width};
-use super::kernels::{Kernel, Level, Run, prefetch_numbers, run};
+use super::code::{Coder, Turned, Width};
+use super::effort::{Ends, Plan};
+use super::entries;
+use super::kernels::{Kernel, Level, Run, run};
 use super::numbers::{at, count, share, wide};
 use super::pool::{LIST_MAX, Pool};
+use super::query::Query;
+use super::rank::{decide, nearest};
+use super::scan::scan;
 use super::view::{Asked, View};
-use super::walk::{Damaged, Space, Walk};
-use crate::rows::{Row, Rows};
+use super::walk::{Damaged, Limits, Walk};
+use crate::rows::Rows;
 
 /// Queries that one thread answers at a time, when several wait.
 pub(super) const TOGETHER: usize = 4;
@@ -33,22 +36,8 @@ pub(super) const TOGETHER: usize = 4;
 /// Steps of a walk between two looks at whether to stop.
 const STOP_EVERY: u64 = 64;
 
-/// Rows of a scan whose codes are asked for before the first is read.
-const GROUP: usize = 32;
-
 /// Memories that are kept for later searches; further ones that work at once have their own.
 const KEPT: usize = 16;
-
-/// How hard to look, and for how many.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    /// Hits that are wanted.
-    pub(super) k: usize,
-    /// The length of the walk's list.
-    pub(super) list: usize,
-    /// Rows that are compared exactly.
-    pub(super) exact: usize,
-}
 
 /// What a search needs besides the graph.
 #[derive(Clone, Copy)]
@@ -64,12 +53,43 @@ pub(super) struct With<'a> {
 /// The memory of one search.
 #[derive(Debug)]
 pub(super) struct Lane {
-    walk: Walk,
-    query: Query,
-    turned: Turned,
-    /// Expanded nodes that are allowed.
-    matched: usize,
+    pub(super) walk: Walk,
+    pub(super) query: Query,
+    pub(super) turned: Turned,
+    matched: Matched,
+    /// Rows that were compared.
+    read: u64,
     state: State,
+}
+
+/// Expanded nodes that are allowed.
+#[derive(Debug, Default)]
+struct Matched {
+    count: usize,
+    /// The keys of the nearest of them, ascending.
+    keys: Vec<i32>,
+}
+
+impl Matched {
+    fn clear(&mut self) {
+        self.count = 0;
+        self.keys.clear();
+    }
+
+    /// Adds one, of which so many keys are kept.
+    fn add(&mut self, key: i32, most: usize) {
+        self.count = self.count.wrapping_add(1);
+        let place = self.keys.partition_point(|nearer| *nearer < key);
+        if place < most {
+            self.keys.truncate(most.saturating_sub(1));
+            self.keys.insert(place, key);
+        }
+    }
+
+    /// The key at a place, from 0; the largest one where nothing is.
+    fn key_at(&self, place: usize) -> i32 {
+        self.keys.get(place).copied().unwrap_or(i32::MAX)
+    }
 }
 
 /// How far a walk is.
@@ -86,9 +106,25 @@ impl Lane {
             walk: Walk::new(nodes),
             query: Query::default(),
             turned: Turned::default(),
-            matched: 0,
+            matched: Matched::default(),
+            read: 0,
             state: State::Done,
         }
+    }
+
+    /// The last query.
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// What its walk or scan found.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.walk.pool
+    }
+
+    /// Rows that were compared for it.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 }
 
@@ -150,9 +186,9 @@ pub(super) fn search(
     let part = share(matching) / f64::from(view.count());
     let scans = scan_pays(view, plan, matching, part);
     let list = if scans {
-        plan.list
+        plan.longest
     } else {
-        widened(plan.list, part)
+        widened(plan.longest, part)
     };
     if !scans {
         walk(view, with, (plan, list), queries, lanes)?;
@@ -165,16 +201,21 @@ pub(super) fn search(
         } else {
             nearest(view, with, plan, &lane.walk.pool)?
         };
-        let enough = plan
-            .exact
-            .min(usize::try_from(matching).unwrap_or(usize::MAX));
+        // One whose list came to its end may have found what is allowed at the edge of it only.
+        let enough = if lane.walk.limits == Limits::NONE {
+            plan.exact
+        } else {
+            plan.least
+        };
+        let enough = enough.min(usize::try_from(matching).unwrap_or(usize::MAX));
         if scans || (near.len() < enough && list < at(view.count())) {
             scan(view, with, plan, query, lane)?;
             compared = compared.saturating_add(matching);
             near = nearest(view, with, plan, &lane.walk.pool)?;
         }
-        compared = compared.saturating_add(wide(near.len()));
-        answers.push((decide(with, plan, query, &near), compared));
+        let (hits, rows) = decide(with, plan, (query, &lane.query), &near);
+        lane.read = rows;
+        answers.push((hits, compared.saturating_add(rows)));
     }
     Ok(answers)
 }
@@ -190,18 +231,17 @@ fn everything(with: &With<'_>, plan: Plan, query: &[f32]) -> Result<(Vec<Hit>, u
 
 /// Whether comparing the codes of all allowed rows costs less than the walk, by estimate.
 fn scan_pays(view: &View<'_>, plan: Plan, matching: u64, part: f64) -> bool {
-    // A walk compares about so many nodes (measured at 100,000), each at a random place of memory.
-    let list = share(wide(widened(plan.list, part)));
-    let walked = WALK_BASE + WALK_PER_ENTRY * list;
+    let walked = WALK_BASE + WALK_PER_ENTRY * share(wide(plan.list)) / part.max(1e-9);
     share(matching) < (walked * SCAN_ADVANTAGE).min(f64::from(view.count()))
 }
 
-/// Nodes that a walk compares whatever its list, and for each entry of the list.
-const WALK_BASE: f64 = 300.0;
-const WALK_PER_ENTRY: f64 = 14.0;
+/// Codes that a walk compares with a filter whatever its list, and for each entry of the list over the part
+/// of the nodes that is allowed (measured at 100,000 with a tenth and a fifth).
+const WALK_BASE: f64 = 750.0;
+const WALK_PER_ENTRY: f64 = 8.0;
 
-/// How many codes a scan compares in the time that a walk takes for one.
-const SCAN_ADVANTAGE: f64 = 2.5;
+/// How many codes a scan compares in the time that a walk takes for one, each at a random place of memory.
+const SCAN_ADVANTAGE: f64 = 3.0;
 
 /// The list of a walk of whose nodes only this part is allowed, with some room for chance.
 fn widened(list: usize, part: f64) -> usize {
@@ -225,8 +265,9 @@ fn walk(
         view,
         with,
         // A plain walk expands a few nodes more than its list is long.
-        enough: plan.list.saturating_add(6),
+        enough: plan.longest.saturating_add(6),
         list,
+        ends: plan.ends,
         queries,
         lanes,
     };
@@ -245,12 +286,21 @@ struct Walks<'a, 'l> {
     /// Allowed nodes after which a walk ends.
     enough: usize,
     list: usize,
+    ends: Option<Ends>,
     queries: &'a [&'a [f32]],
     lanes: &'l mut [Lane],
 }
 
+/// Where walks are, and when they end.
+struct Until<'a> {
+    view: &'a View<'a>,
+    allowed: Option<&'a RoaringBitmap>,
+    enough: usize,
+    ends: Option<Ends>,
+}
+
 /// Work on codes of a width.
-struct Coded<const BITS: u8, W>(W);
+pub(super) struct Coded<const BITS: u8, W>(pub(super) W);
 
 impl<const BITS: u8> Run for Coded<BITS, Walks<'_, '_>> {
     type Out = Result<(), Error>;
@@ -275,8 +325,19 @@ impl<const BITS: u8> Run for Coded<BITS, Walks<'_, '_>> {
             };
             walk.start::<K, _>(&asked, walks.view.entry, walks.list)
                 .map_err(damaged)?;
-            (lane.matched, lane.state) = (0, State::Asked);
+            if let Some(near) = entries::nearest::<K, BITS>(&asked) {
+                let compared = walks.view.entries.nodes.len();
+                walk.also::<K>(near, compared).map_err(damaged)?;
+            }
+            lane.matched.clear();
+            lane.state = State::Asked;
         }
+        let until = Until {
+            view: walks.view,
+            allowed: walks.with.allowed,
+            enough: walks.enough,
+            ends: walks.ends,
+        };
         let (mut steps, mut going) = (0u64, true);
         while going {
             if steps.is_multiple_of(STOP_EVERY) && (walks.with.stop)() {
@@ -286,8 +347,7 @@ impl<const BITS: u8> Run for Coded<BITS, Walks<'_, '_>> {
             going = false;
             for lane in walks.lanes.iter_mut() {
                 if lane.state == State::Asked {
-                    step::<K, BITS>(walks.view, (walks.with.allowed, walks.enough), lane)
-                        .map_err(damaged)?;
+                    step::<K, BITS>(&until, lane).map_err(damaged)?;
                     going = true;
                 }
             }
@@ -298,187 +358,41 @@ impl<const BITS: u8> Run for Coded<BITS, Walks<'_, '_>> {
 
 /// The second half of a lane's step and the first half of its next.
 #[inline(always)]
-fn step<K: Kernel, const BITS: u8>(
-    view: &View<'_>,
-    (allowed, enough): (Option<&RoaringBitmap>, usize),
-    lane: &mut Lane,
-) -> Result<(), Damaged> {
+fn step<K: Kernel, const BITS: u8>(until: &Until<'_>, lane: &mut Lane) -> Result<(), Damaged> {
     let asked = Asked::<BITS> {
-        view,
+        view: until.view,
         query: &lane.query,
     };
     lane.walk.look::<K, _>(&asked)?;
-    let Some((_, node)) = lane.walk.expand::<K, _>(&asked)? else {
+    if let Some(ends) = until.ends {
+        let key = if until.allowed.is_none() {
+            lane.walk.pool.key_at(ends.place)
+        } else {
+            lane.matched.key_at(ends.place)
+        };
+        lane.walk.limits = lane.query.limits(ends, key);
+    }
+    let Some((key, node)) = lane.walk.expand::<K, _>(&asked)? else {
         lane.state = State::Done;
         return Ok(());
     };
-    if let Some(allowed) = allowed
-        && allowed.contains(view.row(node).ok_or(Damaged)?)
+    if let Some(allowed) = until.allowed
+        && allowed.contains(until.view.row(node).ok_or(Damaged)?)
     {
-        lane.matched = lane.matched.wrapping_add(1);
-        if lane.matched >= enough {
+        let place = until.ends.map_or(0, |ends| ends.place);
+        lane.matched.add(key, place.saturating_add(1));
+        if lane.matched.count >= until.enough {
             lane.state = State::Done;
         }
     }
     Ok(())
 }
 
-/// Compares the codes of all allowed rows, and leaves the nearest in the lane's pool.
-fn scan(
-    view: &View<'_>,
-    with: &With<'_>,
-    plan: Plan,
-    query: &[f32],
-    lane: &mut Lane,
-) -> Result<(), Error> {
-    let scan = Scan {
-        view,
-        with,
-        exact: plan.exact,
-        query,
-        lane,
-    };
-    let level = Level::best();
-    match view.shape.width {
-        Width::Two => run(level, Coded::<2, _>(scan)),
-        Width::Four => run(level, Coded::<4, _>(scan)),
-        Width::Eight => run(level, Coded::<8, _>(scan)),
-        Width::Full => run(level, Coded::<32, _>(scan)),
-    }
+pub(super) fn damaged(_damaged: Damaged) -> Error {
+    unsound()
 }
 
-struct Scan<'a, 'l> {
-    view: &'a View<'a>,
-    with: &'a With<'a>,
-    exact: usize,
-    query: &'a [f32],
-    lane: &'l mut Lane,
-}
-
-impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
-    type Out = Result<(), Error>;
-
-    #[inline(always)]
-    fn run<K: Kernel>(self) -> Self::Out {
-        let Self(Scan {
-            view,
-            with,
-            exact,
-            query,
-            lane,
-        }) = self;
-        let Lane {
-            walk,
-            query: coded,
-            turned,
-            ..
-        } = lane;
-        with.coder.query(query, view.shape.width, turned, coded);
-        let asked = Asked::<BITS> { view, query: coded };
-        let rows = view.all_rows().ok_or(Damaged).map_err(damaged)?;
-        walk.pool.clear(exact);
-        let mut allowed = with.allowed.unwrap_or(with.covered).iter();
-        let mut places = Places {
-            rows,
-            next: 0,
-            row: 0,
-        };
-        let (mut now, mut coming) = ([0u32; GROUP], [0u32; GROUP]);
-        let mut asked_for = 0usize;
-        loop {
-            let mut found = 0usize;
-            while found < GROUP {
-                let Some(row) = allowed.next() else { break };
-                // A row that has no node is nobody's to answer for here.
-                if let (Some(node), Some(place)) = (places.of(row), coming.get_mut(found)) {
-                    *place = node;
-                    asked.ask(node);
-                    found = found.wrapping_add(1);
-                }
-            }
-            for node in now.get(..asked_for).unwrap_or_default() {
-                let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;
-                walk.pool.offer::<K>(key, *node);
-            }
-            if found == 0 {
-                return Ok(());
-            }
-            if (with.stop)() {
-                return Err(Error::Stopped);
-            }
-            (now, asked_for) = (coming, found);
-        }
-    }
-}
-
-/// Finds the nodes of ascending rows.
-struct Places<'a> {
-    rows: &'a [Row],
-    /// The node after the last that was found, and its row's successor.
-    next: usize,
-    row: Row,
-}
-
-impl Places<'_> {
-    /// The node of a row that is higher than those before.
-    #[inline(always)]
-    fn of(&mut self, row: Row) -> Option<u32> {
-        // Where no row between is missing, the node is as much further as the row.
-        let guess = self.next.wrapping_add(at(row.wrapping_sub(self.row)));
-        let node = if self.rows.get(guess) == Some(&row) {
-            guess
-        } else {
-            let end = guess.clamp(self.next, self.rows.len());
-            let before = self.rows.get(self.next..end)?;
-            self.next.wrapping_add(before.binary_search(&row).ok()?)
-        };
-        (self.next, self.row) = (node.wrapping_add(1), row.wrapping_add(1));
-        u32::try_from(node).ok()
-    }
-}
-
-/// The allowed rows of a pool, the nearest first, as many as are compared exactly.
-fn nearest(view: &View<'_>, with: &With<'_>, plan: Plan, pool: &Pool) -> Result<Vec<Row>, Error> {
-    let mut near = Vec::with_capacity(plan.exact.min(pool.length()));
-    for (_, node) in pool.nearest() {
-        let row = view.row(node).ok_or(Damaged).map_err(damaged)?;
-        if with.allowed.is_none_or(|allowed| allowed.contains(row)) {
-            // The sum of its block is right, so this is a fault of what wrote it.
-            if !with.covered.contains(row) {
-                return Err(Error::corrupt("a node whose row it does not cover"));
-            }
-            near.push(row);
-            if near.len() == plan.exact {
-                break;
-            }
-        }
-    }
-    Ok(near)
-}
-
-/// Rows that are on their way from the memory while one is compared, and how much of each is asked for: the
-/// processor itself fetches on what is read in order (measured).
-const ROWS_AHEAD: usize = 12;
-const ROW_HEAD: usize = 96;
-
-/// The exactly nearest of these rows.
-fn decide(with: &With<'_>, plan: Plan, query: &[f32], near: &[Row]) -> Vec<Hit> {
-    let (distance, kernels) = (with.rows.distance(), kernels());
-    let mut coming = near
-        .iter()
-        .filter_map(|row| Some((*row, with.rows.vector(*row)?)))
-        .inspect(|(_, vector)| prefetch_numbers(vector.get(..ROW_HEAD).unwrap_or(vector)));
-    let mut asked = VecDeque::with_capacity(ROWS_AHEAD.saturating_add(1));
-    asked.extend(coming.by_ref().take(ROWS_AHEAD));
-    let mut top = Top::new(distance, plan.k);
-    while let Some((row, vector)) = asked.pop_front() {
-        asked.extend(coming.next());
-        let score = kernels.score(distance, query, vector);
-        top.offer(Hit { row, score });
-    }
-    top.into_hits()
-}
-
-fn damaged(_damaged: Damaged) -> Error {
+/// What the file says cannot be.
+pub(super) fn unsound() -> Error {
     Error::corrupt("a block of its graph, or a link of it")
 }

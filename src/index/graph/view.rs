@@ -1,9 +1,11 @@
 //! A finished graph as a search reads it: links, records, rows, wherever they lie.
 
-use super::code::{Query, Shape};
+use super::code::Shape;
+use super::entries::EntriesView;
 use super::file::Blocks;
 use super::kernels::{Kernel, prefetch, prefetch_numbers};
 use super::numbers::{at, wide};
+use super::query::Query;
 use super::walk::{DEGREE, Space, ahead};
 use crate::rows::Row;
 
@@ -18,6 +20,7 @@ pub(super) struct View<'a> {
     pub(super) rows: &'a [Row],
     pub(super) shape: Shape,
     pub(super) entry: u32,
+    pub(super) entries: EntriesView<'a>,
     /// What is still to be checked before it is read; `None` when nothing is.
     pub(super) unchecked: Option<Unchecked<'a>>,
 }

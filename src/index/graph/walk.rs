@@ -46,6 +46,23 @@ pub(super) trait Space {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damaged;
 
+/// Keys beyond which nodes do not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// The walk is at its end when only such nodes are left.
+    pub(super) end: i32,
+    /// The list takes no such nodes.
+    pub(super) kept: i32,
+}
+
+impl Limits {
+    /// All nodes matter.
+    pub(super) const NONE: Self = Self {
+        end: i32::MAX,
+        kept: i32::MAX,
+    };
+}
+
 /// A walk under way; made once and used for many.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -58,6 +75,8 @@ pub(super) struct Walk {
     asked: usize,
     /// Nodes that were compared.
     pub(super) compared: u64,
+    /// What does not matter any more.
+    pub(super) limits: Limits,
 }
 
 impl Walk {
@@ -69,6 +88,7 @@ impl Walk {
             near: [0; SLACK + 1],
             asked: 0,
             compared: 0,
+            limits: Limits::NONE,
         }
     }
 
@@ -83,6 +103,7 @@ impl Walk {
         self.pool.clear(list);
         self.seen.clear();
         self.compared = 1;
+        self.limits = Limits::NONE;
         self.asked = 0;
         self.seen.add(entry).ok_or(Damaged)?;
         let key = space.key::<K>(entry).ok_or(Damaged)?;
@@ -90,14 +111,29 @@ impl Walk {
         Ok(())
     }
 
+    /// Begins at a further node too, which has this key and is the nearest of so many that were compared.
+    #[inline(always)]
+    pub(super) fn also<K: Kernel>(
+        &mut self,
+        (key, node): (i32, u32),
+        compared: usize,
+    ) -> Result<(), Damaged> {
+        if self.seen.add(node).ok_or(Damaged)? {
+            self.pool.offer::<K>(key, node);
+        }
+        self.compared = self.compared.wrapping_add(super::numbers::wide(compared));
+        Ok(())
+    }
+
     /// Expands the nearest node that is left, and asks for the codes of the first of its neighbours that
-    /// are new. Answers its key and its number; `None`: the walk is at its end.
+    /// are new. Answers its key and its number; `None`: the walk is at its end, since there is none within
+    /// its limits.
     #[inline(always)]
     pub(super) fn expand<K: Kernel, S: Space>(
         &mut self,
         space: &S,
     ) -> Result<Option<(i32, u32)>, Damaged> {
-        let Some((key, node, after)) = self.pool.expand::<K>() else {
+        let Some((key, node, after)) = self.pool.expand::<K>(self.limits.end) else {
             return Ok(None);
         };
         let mut asked = 0usize;
@@ -134,7 +170,7 @@ impl Walk {
         // All keys first, then what depends on them.
         let mut entries = [0i64; SLACK + 1];
         let (mut taken, mut nearest) = (0usize, i64::MAX);
-        let bound = self.pool.bound();
+        let bound = self.pool.bound().min(self.limits.kept);
         for node in near {
             if let Some(node) = coming.next() {
                 space.ask(*node);

@@ -244,3 +244,26 @@ fn the_few_that_are_left_of_a_cluster_are_linked_beside_many_new_rows() {
     assert!(linked < first / 2, "{linked}");
     finds_every_row(&again, &rows);
 }
+
+/// Also a list shorter than what a walk should find is enough for a walk: nobody gets a scan for it.
+#[test]
+fn a_hasty_search_is_a_short_walk_and_no_scan() {
+    for distance in [Distance::Euclid, Distance::Manhattan] {
+        let rows = Flat::new(clustered(10_000, 16, 1), 16, distance);
+        let folder = tempfile::tempdir().unwrap();
+        let (open, _) = built(folder.path(), &rows, (&usual(), 2), None);
+        for (k, effort) in [(1, 1), (3, 20), (10, 1), (1, 50)] {
+            let ask = Ask {
+                effort: Some(effort),
+                ..Ask::nearest(k)
+            };
+            let query = rows.vector(77).unwrap();
+            let (hits, compared) = open.segment.search(&rows, query, &ask).unwrap();
+            assert_eq!(hits.len(), k);
+            assert!(
+                compared < 2_000,
+                "{distance:?} {k} {effort}: {compared} codes"
+            );
+        }
+    }
+}
