@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
+use tokio::net::TcpSocket;
 
 use crate::clock::Clock;
 use crate::crd::v1alpha1::VectorClusterSpec;
@@ -182,7 +183,8 @@ pub async fn run(
     if prepared.components.is_empty() {
         return Ok(());
     }
-    settings.listen = check_free(settings.listen, clock.as_ref()).await?;
+    let reserved = reserve(settings.listen, clock.as_ref()).await?;
+    settings.listen = reserved.local_addr().map_err(Error::Files)?;
     Endpoints::remove(folder.path()).map_err(Error::Files)?;
     fs::create_dir_all(folder.path().join(LOG_FOLDER)).map_err(Error::Files)?;
 
@@ -249,18 +251,32 @@ fn warn_of_external_etcd(spec: &VectorClusterSpec) {
     }
 }
 
-/// The address of the first gateway, for as long as this runs: port 0 becomes a port that is free, so
-/// that a gateway that is started again listens where its clients look for it. Refuses at once what
-/// would otherwise be its endless trouble. The gateway of a run that was just killed is waited for.
-async fn check_free(address: SocketAddr, clock: &dyn Clock) -> Result<SocketAddr, Error> {
+/// The address of the first gateway, kept for it while the socket lives: port 0 becomes a port that is
+/// free, and nobody is given it in the moments when no gateway listens there, at the start and while
+/// one is started again. Refuses at once what would otherwise be its endless trouble. The gateway of a
+/// run that was just killed is waited for.
+///
+/// Bound and never listened on. Such a port is not among those that the kernel picks from; whoever
+/// names it and lets others use it again, as every listener here does, may listen there.
+async fn reserve(address: SocketAddr, clock: &dyn Clock) -> Result<TcpSocket, Error> {
     let give_up = clock.now() + PORT_PATIENCE;
     loop {
-        match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
-            Ok(free) => return Ok(free),
+        match bind(address) {
+            Ok(socket) => return Ok(socket),
             Err(_) if clock.now() < give_up => tokio::time::sleep(PORT_RETRY_INTERVAL).await,
             Err(source) => return Err(Error::Listen { address, source }),
         }
     }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Starts etcd on the port of the last run, or on another when that one is taken.
@@ -302,4 +318,34 @@ fn etcd_folder(data_dir: &Path) -> Result<PathBuf, Error> {
     let folder = data_dir.join(ETCD_FOLDER);
     fs::create_dir_all(&folder).map_err(Error::Files)?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn the_port_of_the_gateway_is_kept_for_whoever_names_it() {
+        let clock = SystemClock::shared();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let reserved = reserve(any, clock.as_ref()).await.unwrap();
+        let address = reserved.local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        let stranger = TcpSocket::new_v4().unwrap();
+        stranger.set_reuseaddr(false).unwrap();
+        assert!(stranger.bind(address).is_err());
+        for _start in 0..3 {
+            let gateway = tokio::net::TcpListener::bind(address).await.unwrap();
+            let client = tokio::net::TcpStream::connect(address);
+            let (accepted, connected) = tokio::join!(gateway.accept(), client);
+            accepted.unwrap();
+            connected.unwrap();
+        }
+        let gateway = tokio::net::TcpListener::bind(address).await.unwrap();
+        let second = reserve(address, clock.as_ref()).await;
+        assert!(matches!(second, Err(Error::Listen { .. })), "{second:?}");
+        drop(gateway);
+        reserve(address, clock.as_ref()).await.unwrap();
+    }
 }

@@ -14,6 +14,7 @@ use vectorsphere::coordination::session::TTL_SECONDS;
 use crate::support::http_client::HttpClient;
 use crate::support::local_cluster::{LocalCluster, kill};
 use crate::support::real_etcd::RealEtcd;
+use crate::support::reserved_port::ReservedPort;
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
 
@@ -270,16 +271,15 @@ async fn long_searches_and_writes_go_on_a_minute_without_etcd() {
 /// A cluster of one process of each role over an etcd that somebody else runs.
 struct OverEtcd {
     processes: Vec<Child>,
+    _port: ReservedPort,
     url: String,
     http: HttpClient,
 }
 
 impl OverEtcd {
     async fn start(folder: &Path, endpoint: &str) -> Self {
-        // A port that was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = free.local_addr().unwrap().to_string();
-        drop(free);
+        let port = ReservedPort::new();
+        let listen = port.address();
         let start = |role: &str, more: &[&str]| {
             Command::new(env!("CARGO_BIN_EXE_vectorsphere"))
                 .args([role, "--cluster=over", "--log=warn"])
@@ -300,6 +300,7 @@ impl OverEtcd {
         ];
         let over = Self {
             processes,
+            _port: port,
             url: format!("http://{listen}"),
             http: HttpClient::new(),
         };

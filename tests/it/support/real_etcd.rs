@@ -1,6 +1,5 @@
 //! A real etcd as a child process that can be paused, killed, restarted and wiped.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,6 +9,7 @@ use etcd_client::{Client, ConnectOptions, Permission};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
+use super::reserved_port::ReservedPort;
 use super::skip::skip;
 use super::wait_for::wait_for;
 
@@ -36,6 +36,8 @@ pub(crate) struct RealEtcd {
     data: TempDir,
     endpoint: String,
     arguments: Vec<String>,
+    /// Where clients and where other members find it.
+    _ports: [ReservedPort; 2],
     child: Mutex<Option<Child>>,
 }
 
@@ -45,10 +47,8 @@ fn binary() -> Option<&'static Path> {
     BINARY.get_or_init(program).as_deref()
 }
 
-/// Ports that were free a moment ago, all different.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+fn url(port: &ReservedPort) -> String {
+    format!("http://{}", port.address())
 }
 
 impl RealEtcd {
@@ -61,10 +61,9 @@ impl RealEtcd {
 
     /// A server with its address, not running yet.
     pub(crate) fn stopped() -> Option<Self> {
-        let [client, peer] = free_ports();
-        let peer = format!("http://127.0.0.1:{peer}");
-        let cluster = format!("one={peer}");
-        Some(Self::member(binary()?, ("one", client), &peer, &cluster))
+        let ports = [(); 2].map(|()| ReservedPort::new());
+        let cluster = format!("one={}", url(&ports[1]));
+        Some(Self::member(binary()?, "one", ports, &cluster))
     }
 
     /// A server that speaks TLS only, with the certificate of this folder, to whom its authority has
@@ -120,20 +119,13 @@ impl RealEtcd {
     /// A cluster of three that answers.
     pub(crate) async fn cluster() -> Option<[Self; 3]> {
         let binary = binary()?;
-        let [one, two, three, peer_one, peer_two, peer_three] = free_ports();
-        let peer = |port: u16| format!("http://127.0.0.1:{port}");
-        let parts = [
-            ("a", one, peer(peer_one)),
-            ("b", two, peer(peer_two)),
-            ("c", three, peer(peer_three)),
-        ];
+        let parts = ["a", "b", "c"].map(|name| (name, [(); 2].map(|()| ReservedPort::new())));
         let all: Vec<String> = parts
             .iter()
-            .map(|(name, _client, peer)| format!("{name}={peer}"))
+            .map(|(name, [_client, peer])| format!("{name}={}", url(peer)))
             .collect();
         let all = all.join(",");
-        let members =
-            parts.map(|(name, client, peer)| Self::member(binary, (name, client), &peer, &all));
+        let members = parts.map(|(name, ports)| Self::member(binary, name, ports, &all));
         for member in &members {
             member.spawn();
         }
@@ -143,22 +135,17 @@ impl RealEtcd {
         Some(members)
     }
 
-    fn member(
-        binary: &'static Path,
-        (name, client): (&str, u16),
-        peer: &str,
-        cluster: &str,
-    ) -> Self {
+    fn member(binary: &'static Path, name: &str, ports: [ReservedPort; 2], cluster: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let endpoint = format!("http://127.0.0.1:{client}");
+        let [endpoint, peer] = [url(&ports[0]), url(&ports[1])];
         let folder = data.path().join("etcd").to_string_lossy().into_owned();
         let arguments = [
             ("--name", name),
             ("--data-dir", &folder),
             ("--listen-client-urls", &endpoint),
             ("--advertise-client-urls", &endpoint),
-            ("--listen-peer-urls", peer),
-            ("--initial-advertise-peer-urls", peer),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
             ("--initial-cluster", cluster),
             ("--log-level", "error"),
         ];
@@ -172,6 +159,7 @@ impl RealEtcd {
             data,
             endpoint,
             arguments,
+            _ports: ports,
             child: Mutex::new(None),
         }
     }
