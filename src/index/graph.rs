@@ -50,6 +50,7 @@ mod repair;
 mod rotate;
 mod scan;
 mod search;
+mod sketch;
 mod view;
 mod walk;
 

@@ -13,7 +13,8 @@
 //! distance has no such form: rows that are near by squared length are near by it too, on the whole,
 //! and the exact scores decide among more of them.
 
-use super::numbers::{byte, narrow, share, wide};
+use super::kernels::{Kernel, Level, Run, run};
+use super::numbers::{byte, narrow, share, whole, wide};
 use super::rotate::{Rotation, padded};
 use crate::vector::Distance;
 
@@ -168,6 +169,18 @@ impl Coder {
         turned: &mut Turned,
         record: &mut [u8],
     ) {
+        let encode = Encode {
+            coder: self,
+            vector,
+            shape,
+            turned,
+            record,
+        };
+        run(Level::best(), encode);
+    }
+
+    #[inline(always)]
+    fn write(&self, vector: &[f32], shape: Shape, turned: &mut Turned, record: &mut [u8]) {
         self.residual(vector, turned);
         let (factor, squared) = if shape.width == Width::Full {
             copy(&turned.components, record)
@@ -184,6 +197,31 @@ impl Coder {
         for (place, number) in numbers.iter_mut().zip([factor, squared]) {
             *place = number.to_le_bytes();
         }
+    }
+}
+
+/// Writing a row's record.
+struct Encode<'a> {
+    coder: &'a Coder,
+    vector: &'a [f32],
+    shape: Shape,
+    turned: &'a mut Turned,
+    record: &'a mut [u8],
+}
+
+impl Run for Encode<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) {
+        let Self {
+            coder,
+            vector,
+            shape,
+            turned,
+            record,
+        } = self;
+        coder.write(vector, shape, turned, record);
     }
 }
 
@@ -221,58 +259,83 @@ fn copy(residual: &[f32], record: &mut [u8]) -> (f32, f32) {
     (1.0, narrow(squared))
 }
 
+/// The nearest of the codes from 0 to twice the half.
+#[inline(always)]
+fn nearest(component: f32, inverse: f32, half: f32) -> f32 {
+    whole((component * inverse + half).max(0.0).min(2.0 * half))
+}
+
 /// Writes the code of a rotated residual. Answers its factor and its squared length.
-fn quantize(residual: &[f32], shape: Shape, record: &mut [u8]) -> (f32, f32) {
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "arrays of one constant length, by number so that they are gone through in vectors"
+)]
+pub(super) fn quantize(residual: &[f32], shape: Shape, record: &mut [u8]) -> (f32, f32) {
     let half = shape.width.half();
-    let squared: f64 = residual
-        .iter()
-        .map(|of| f64::from(*of) * f64::from(*of))
-        .sum();
-    let deviation = narrow((squared / share(wide(residual.len().max(1)))).sqrt()).max(1e-30);
-    let value = |component: f32, step: f32| {
-        (component / step + half)
-            .round_ties_even()
-            .clamp(0.0, 2.0 * half)
-    };
-    let (mut best, mut chosen) = (f32::NEG_INFINITY, deviation);
-    for step in shape.width.steps() {
-        let step = step * deviation;
-        let (mut along, mut length) = (0f32, 1e-30f32);
-        for component in residual {
-            let code = value(*component, step) - half;
-            along += component * code;
-            length += code * code;
-        }
-        let nearness = along / length.sqrt();
-        if nearness > best {
-            (best, chosen) = (nearness, step);
+    let (parts, _) = residual.as_chunks::<LANES>();
+    let mut squares = [0f32; LANES];
+    for part in parts {
+        for at in 0..LANES {
+            squares[at] += part[at] * part[at];
         }
     }
-    let mut along = 0f64;
+    let squared = sum(squares);
+    let deviation = narrow((squared / share(wide(residual.len().max(1)))).sqrt()).max(1e-30);
+    let (mut best, mut chosen) = (f64::NEG_INFINITY, 1.0 / deviation);
+    for step in shape.width.steps() {
+        let inverse = 1.0 / (step * deviation);
+        let (mut along, mut length) = ([0f32; LANES], [0f32; LANES]);
+        for part in parts {
+            for at in 0..LANES {
+                let code = nearest(part[at], inverse, half) - half;
+                along[at] += part[at] * code;
+                length[at] += code * code;
+            }
+        }
+        let nearness = sum(along) / sum(length).max(1e-30).sqrt();
+        if nearness > best {
+            (best, chosen) = (nearness, inverse);
+        }
+    }
+    let mut along = [0f32; LANES];
     let groups = usize::from(8 / shape.width.bits());
     let code = record.get_mut(..shape.code_bytes).unwrap_or_default();
     code.fill(0);
     let (blocks, _) = code.as_chunks_mut::<{ super::kernels::BLOCK }>();
-    let components = residual.chunks_exact(groups * super::kernels::BLOCK);
-    for (block, components) in blocks.iter_mut().zip(components) {
+    let mut components = residual.chunks_exact(groups * super::kernels::BLOCK);
+    for block in blocks {
+        let Some(components) = components.next() else {
+            break;
+        };
         let mut shift = 0;
-        for group in components.chunks_exact(super::kernels::BLOCK) {
-            for (place, component) in block.iter_mut().zip(group) {
-                let code = value(*component, chosen);
-                along += f64::from(component * (code - half));
-                *place |= byte(code) << shift;
+        for group in components.as_chunks::<{ super::kernels::BLOCK }>().0 {
+            for at in 0..super::kernels::BLOCK {
+                let code = nearest(group[at], chosen, half);
+                along[at % LANES] += group[at] * (code - half);
+                block[at] |= byte(code) << shift;
             }
             shift += shape.width.bits();
         }
     }
+    let along = sum(along);
     // A row that is the mean has no direction: its products are all zero.
     let factor = if along > 1e-30 { squared / along } else { 0.0 };
     (narrow(factor), narrow(squared))
 }
 
+/// The sum of what lanes have summed.
+#[inline(always)]
+fn sum(lanes: [f32; LANES]) -> f64 {
+    let mut all = 0f64;
+    for lane in lanes {
+        all += f64::from(lane);
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::kernels::{Kernel, Level, Run, run};
     use super::super::numbers::unordered;
     use super::super::query::Query;
     use super::super::rotate::next_random;

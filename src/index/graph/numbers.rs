@@ -35,10 +35,18 @@ pub(super) const fn narrow(number: f64) -> f32 {
     number as f32
 }
 
-/// The nearest byte; 0 for what is no number.
+/// The nearest byte of a number in 0..=255, ties to the even one; of others some byte.
 #[inline(always)]
-pub(super) fn byte(number: f32) -> u8 {
-    number.round_ties_even() as u8
+pub(super) const fn byte(number: f32) -> u8 {
+    // As [`signed_byte`].
+    (number + 12_582_912.0).to_bits() as u8
+}
+
+/// The nearest whole number of one below 2^22, ties to the even one.
+#[inline(always)]
+pub(super) const fn whole(number: f32) -> f32 {
+    // At 3 * 2^22 floats are whole, so adding it rounds.
+    (number + 12_582_912.0) - 12_582_912.0
 }
 
 /// The nearest signed byte of a number in -127..=127, ties to the even one; of others some byte.
@@ -91,6 +99,17 @@ mod tests {
         while number <= 127.0 {
             let expected = number.round_ties_even() as i8;
             assert_eq!(signed_byte(number), expected, "{number}");
+            number += 1.0 / 64.0;
+        }
+    }
+
+    #[test]
+    fn bytes_and_whole_numbers_are_rounded_to_the_even() {
+        let mut number = 0f32;
+        while number <= 255.0 {
+            let expected = number.round_ties_even();
+            assert_eq!(byte(number), expected as u8, "{number}");
+            assert_eq!(whole(number).to_bits(), expected.to_bits(), "{number}");
             number += 1.0 / 64.0;
         }
     }

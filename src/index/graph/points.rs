@@ -20,6 +20,7 @@ use super::code::{Coder, Turned};
 use super::kernels::{Kernel, Level, MIDDLE, Run, prefetch, run};
 use super::numbers::{at, byte, float, narrow, share, wide};
 use super::rotate::Rotation;
+use super::sketch::{Sketches, Viewpoint, Write};
 use super::walk::NONE;
 use crate::vector::Distance;
 
@@ -85,6 +86,8 @@ pub(super) struct Points {
     codes: Vec<u8>,
     /// Components of a code.
     components: usize,
+    /// The same in two bits a component.
+    sketches: Sketches,
     count: u32,
 }
 
@@ -201,22 +204,25 @@ impl Points {
         let stride = components.saturating_add(SIDE);
         let mut codes = vec![0u8; count.checked_mul(stride).ok_or(Error::TooLarge)?];
         let dimensions = job.rows.dimensions().max(1);
+        let mut sketches = Sketches::new(count, job.rows.dimensions()).ok_or(Error::TooLarge)?;
         portions(job, &survey.covered, &mut |first, vectors| {
             let codes = codes.chunks_exact_mut(stride).skip(first);
-            let places: Vec<_> = codes.zip(vectors.chunks_exact(dimensions)).collect();
-            places
-                .into_par_iter()
-                .for_each_init(Turned::default, |turned, (code, vector)| {
-                    run(
-                        Level::best(),
-                        Encode {
-                            survey,
-                            vector,
-                            turned,
-                            code,
-                        },
-                    );
-                });
+            let (sketches, write) = sketches.places(first);
+            let rows = vectors.chunks_exact(dimensions);
+            let places: Vec<_> = codes.zip(sketches).zip(rows).collect();
+            places.into_par_iter().for_each_init(
+                Turned::default,
+                |turned, ((code, sketch), vector)| {
+                    let encode = Encode {
+                        survey,
+                        vector,
+                        turned,
+                        code,
+                        sketch: (sketch, write),
+                    };
+                    run(Level::best(), encode);
+                },
+            );
             let done = survey.covered.len().saturating_add(wide(first));
             job.report(Step::Reading, done, survey.covered.len().saturating_mul(2));
             Ok(())
@@ -224,6 +230,7 @@ impl Points {
         Ok(Self {
             codes,
             components,
+            sketches,
             count: u32::try_from(count).map_err(|_large| Error::TooLarge)?,
         })
     }
@@ -249,6 +256,21 @@ impl Points {
         let parts = self.record(point).split_at_checked(self.components);
         let (code, side) = parts.unwrap_or_default();
         (code, Side::read(side).unwrap_or_default())
+    }
+
+    /// The points as walks compare them.
+    #[inline(always)]
+    pub(super) fn sketches(&self) -> &Sketches {
+        &self.sketches
+    }
+
+    /// Stands at a point, to compare others with it.
+    pub(super) fn stand(&self, point: u32, at: &mut Viewpoint) {
+        let (code, side) = self.parts(point);
+        at.code.clear();
+        let signed = |byte: &u8| byte.wrapping_sub(MIDDLE).cast_signed();
+        at.code.extend(code.iter().map(signed));
+        at.stand(side.scale, side.sum, side.further);
     }
 
     /// Asks the memory for a point.
@@ -307,6 +329,7 @@ struct Encode<'a> {
     turned: &'a mut Turned,
     /// Components and [`Side`].
     code: &'a mut [u8],
+    sketch: (&'a mut [u8], Write),
 }
 
 impl Run for Encode<'_> {
@@ -319,6 +342,7 @@ impl Run for Encode<'_> {
             vector,
             turned,
             code,
+            sketch: (sketch, write),
         } = self;
         survey.coder.residual(vector, turned);
         let mut largest = 0f32;
@@ -358,5 +382,6 @@ impl Run for Encode<'_> {
             further,
         };
         written.write(side);
+        write.write(turned, further, sketch);
     }
 }

@@ -18,6 +18,7 @@ use super::kernels::{Kernel, Level, Run, run};
 use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
 use super::points::Points;
+use super::sketch::Viewpoint;
 use super::walk::{DEGREE, Damaged, NONE, Walk};
 
 /// Equal points that one of them leads to.
@@ -164,17 +165,18 @@ impl Graph {
         (links, entry): (&Links, u32),
         held: &[u32],
     ) -> Result<(), Error> {
-        let mut walk = Walk::new(points.count());
+        let (mut walk, mut from) = (Walk::new(points.count()), Viewpoint::default());
         for node in 0..points.count() {
             let reached = self.reached.get(at(node)).copied().unwrap_or(true);
             if reached || held.binary_search(&node).is_ok() {
                 continue;
             }
             job.go_on()?;
+            points.stand(node, &mut from);
             let around = Around {
                 points,
                 links,
-                point: node,
+                from: &from,
             };
             let near = run(
                 Level::best(),
