@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Api;
 use super::answer::{Answer, Writer};
 use super::call::Call;
-use super::input::vector::{Input, check_name, numbers};
+use super::input::vector::{Input, check_name, list_or_text, numbers, read_text};
 use super::input::{
     Asked, List, Tree, filter, from_json, no_id, not_built, payload_selector, vector_selector,
 };
@@ -341,7 +341,10 @@ impl<'de> Deserialize<'de> for Near {
             }
         }
 
-        deserializer.deserialize_any(Nears)
+        match list_or_text(deserializer)? {
+            Ok(list) => Ok(Near::Vector(list)),
+            Err(text) => read_text(text, Nears),
+        }
     }
 }
 

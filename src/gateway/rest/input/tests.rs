@@ -107,6 +107,41 @@ fn vectors_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_wrong_with_a_vector_is_said_once() {
+    let read: Result<Vec<Input>, Error> = from_json(b"[[1, 2],\n[1, null]]");
+    let said = read.unwrap_err().to_string();
+    assert!(said.contains("null") && said.contains("a number"), "{said}");
+    assert_eq!(said.matches("at line").count(), 1, "{said}");
+    assert!(said.contains("at line 2"), "{said}");
+}
+
+proptest! {
+    /// Whatever way it is written, the nearest float is read; where a float of 64 bits is written in full,
+    /// that is the one that was sent.
+    #[test]
+    fn every_float_is_read_as_it_was_sent(sent in any::<f32>(), white in "[ \\t\\n\\r]{0,2}") {
+        prop_assume!(sent.is_finite());
+        let ways = [
+            json!(sent).to_string(),
+            json!(f64::from(sent)).to_string(),
+            format!("{sent:e}"),
+            format!("{sent:E}"),
+        ];
+        let text = ways.map(|way| format!("{white}{way}{white}")).join(",");
+        let read: Input = from_json(format!("{white}[{text}]{white}").as_bytes()).unwrap();
+        let shape = Shape { dimensions: 4, ..shape(None) };
+        match read.admit(&shape) {
+            Ok(read) => {
+                let bits: Vec<u32> = read.iter().map(|of| of.to_bits()).collect();
+                prop_assert_eq!(bits, vec![sent.to_bits(); 4]);
+            },
+            // Four of the largest have no length.
+            Err(error) => prop_assert!(error.to_string().contains("norm"), "{}", error),
+        }
+    }
+}
+
+#[test]
 fn ids_are_numbers_and_uuids_in_any_spelling() {
     let read = |text: &str| from_json::<Id>(text.as_bytes()).map(|Id(id)| id.to_string());
     let uuid = "0123abcd-89ab-cdef-0123-456789abcdef";
