@@ -42,6 +42,7 @@ mod kernels;
 mod link;
 mod measure;
 mod numbers;
+mod order;
 mod points;
 mod pool;
 mod query;
@@ -103,7 +104,6 @@ pub(super) struct Layout {
     file: Described,
     effort: Effort,
     /// Rows that came or went since the last build that linked every row.
-    #[serde(default)]
     changed: u64,
 }
 

@@ -13,7 +13,7 @@ use crate::vector::Distance;
 
 /// The format that this program writes, and the only one that it reads. An index of another format
 /// is built again, not converted.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Bytes of a manifest: a few hundred a tree at most.
 const MANIFEST_BYTES_MAX: usize = 1024 * 1024;

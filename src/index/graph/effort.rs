@@ -57,8 +57,7 @@ pub(super) struct Effort {
     pub(super) few: usize,
     /// For a hundred.
     pub(super) many: usize,
-    /// Absent where a program built it that knew no such thing.
-    #[serde(default)]
+    /// What the build learnt of distances.
     pub(super) learnt: Learnt,
 }
 
@@ -163,8 +162,12 @@ mod tests {
     };
 
     #[test]
-    fn what_an_older_program_built_is_searched_as_it_was() {
-        let effort: Effort = serde_json::from_str(r#"{"few": 48, "many": 192}"#).unwrap();
+    fn where_nothing_could_be_learnt_a_list_has_its_length() {
+        let effort = Effort {
+            few: 48,
+            many: 192,
+            learnt: Learnt::default(),
+        };
         let plan = effort.plan(Width::Two, 10, None);
         assert_eq!(
             (plan.list, plan.longest, plan.exact, plan.rows),

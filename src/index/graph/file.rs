@@ -1,10 +1,11 @@
 //! The file of a graph: how it is laid out, written, opened and checked.
 //!
 //! ```text
-//! 0      "VSGRAPH2", nodes, dimensions, bits, entry (32 bits each), zeros up to 4,096
+//! 0      "VSGRAPH3", nodes, dimensions, bits, entry (32 bits each), zeros up to 4,096
 //!        the mean of the rows: dimensions floats
 //!        further entries: the number of each, 32 bits, then a copy of the record of each
-//!        the row of each node, ascending: nodes numbers of 32 bits
+//!        the row of each node: nodes numbers of 32 bits
+//!        the rows ascending, then the node of each: nodes numbers of 32 bits, twice
 //!        the links of each node: 32 numbers of 32 bits, filled up with the largest
 //!        the record of each node: code, factor, squared length
 //! end    the checksum of each MiB before: XXH3, 64 bits
@@ -15,8 +16,6 @@
 //! lies, and the checksum of the checksums. So opening reads the first MiB and eight bytes of each
 //! further one, however many points there are; each further block is compared with its checksum when
 //! it is touched first, and nothing of it is used before. Once all are checked the walk asks no more.
-//!
-//! A file without further entries begins with "VSGRAPH1" and has no part for them.
 //!
 //! A block costs about 50 us to check when it is in memory already, and its reading when it is not.
 
@@ -32,6 +31,7 @@ use super::super::mapped::Mapped;
 use super::code::{Shape, Width};
 use super::entries::{self, EntriesView};
 use super::numbers::{at, wide};
+use super::order::Ordered;
 use super::view::{Unchecked, View};
 use super::walk::DEGREE;
 use crate::rows::Row;
@@ -39,9 +39,8 @@ use crate::rows::Row;
 /// The name of the file in the segment's folder.
 pub(super) const GRAPH: &str = "graph";
 
-/// The first bytes, without further entries and with them.
-const MAGIC: [u8; 8] = *b"VSGRAPH1";
-const MAGIC_ENTRIES: [u8; 8] = *b"VSGRAPH2";
+/// The first bytes.
+const MAGIC: [u8; 8] = *b"VSGRAPH3";
 
 /// What each part is aligned to.
 const PAGE: u64 = 4_096;
@@ -62,25 +61,9 @@ pub(super) struct Described {
     /// The node that walks begin at.
     pub(super) entry: u32,
     /// Further nodes that walks may begin at.
-    #[serde(default, skip_serializing_if = "is_none")]
     pub(super) entries: u32,
     /// The checksum of the checksums, in hexadecimal.
     pub(super) checksums: String,
-}
-
-impl Described {
-    /// The first bytes of the file.
-    fn magic(&self) -> [u8; 8] {
-        if is_none(&self.entries) {
-            MAGIC
-        } else {
-            MAGIC_ENTRIES
-        }
-    }
-}
-
-fn is_none(entries: &u32) -> bool {
-    *entries == 0
 }
 
 /// Where the parts begin.
@@ -88,6 +71,8 @@ fn is_none(entries: &u32) -> bool {
 struct Places {
     entries: u64,
     rows: u64,
+    /// The rows ascending, and the nodes of them.
+    sorted: u64,
     links: u64,
     records: u64,
     /// The end of the records, and where the checksums begin.
@@ -98,12 +83,13 @@ struct Places {
 
 impl Places {
     /// `None` when that many bytes cannot be.
-    fn new(nodes: u32, dimensions: usize, (entries, shape): (u32, Shape)) -> Option<Self> {
+    fn new(described: &Described, shape: Shape) -> Option<Self> {
         let page = |from: u64| from.checked_next_multiple_of(PAGE);
-        let nodes = u64::from(nodes);
-        let mean = page(PAGE.checked_add(wide(dimensions).checked_mul(4)?)?)?;
-        let rows = page(mean.checked_add(entries::bytes(entries, shape)?)?)?;
-        let links = page(rows.checked_add(nodes.checked_mul(4)?)?)?;
+        let nodes = u64::from(described.nodes);
+        let mean = page(PAGE.checked_add(wide(described.dimensions).checked_mul(4)?)?)?;
+        let rows = page(mean.checked_add(entries::bytes(described.entries, shape)?)?)?;
+        let sorted = page(rows.checked_add(nodes.checked_mul(4)?)?)?;
+        let links = page(sorted.checked_add(nodes.checked_mul(8)?)?)?;
         let records = page(links.checked_add(nodes.checked_mul(wide(4 * DEGREE))?)?)?;
         let end = page(records.checked_add(nodes.checked_mul(wide(shape.stride))?)?)?;
         let blocks = end.div_ceil(wide(CHECKED));
@@ -111,6 +97,7 @@ impl Places {
         Some(Self {
             entries: mean,
             rows,
+            sorted,
             links,
             records,
             end,
@@ -123,11 +110,10 @@ impl Places {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub(super) mean: &'a [f32],
-    pub(super) rows: &'a [Row],
-    pub(super) links: &'a [[u32; DEGREE]],
-    pub(super) records: &'a [u8],
+    /// The rows, ascending.
+    pub(super) sorted: &'a [Row],
+    pub(super) ordered: &'a Ordered,
     pub(super) shape: Shape,
-    pub(super) entry: u32,
     pub(super) entries: EntriesView<'a>,
 }
 
@@ -180,27 +166,28 @@ impl Summed {
 
 /// Writes the file, durably.
 pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, FileSeal), Error> {
-    let nodes = u32::try_from(parts.rows.len()).map_err(|_large| Error::TooLarge)?;
+    let ordered = parts.ordered;
+    let nodes = u32::try_from(ordered.rows.len()).map_err(|_large| Error::TooLarge)?;
     let (dimensions, shape) = (parts.mean.len(), parts.shape);
     let entries = u32::try_from(parts.entries.nodes.len()).map_err(|_large| Error::TooLarge)?;
     let mut described = Described {
         nodes,
         dimensions,
         bits: shape.width.bits(),
-        entry: parts.entry,
+        entry: ordered.entry,
         entries,
         checksums: String::new(),
     };
-    let places = Places::new(nodes, dimensions, (entries, shape)).ok_or(Error::TooLarge)?;
+    let places = Places::new(&described, shape).ok_or(Error::TooLarge)?;
     let mut file = Summed {
         file: SealedFile::create(building, GRAPH)?,
         block: Vec::with_capacity(CHECKED),
         sums: Vec::new(),
     };
-    file.put(&described.magic())?;
+    file.put(&MAGIC)?;
     let bits = u32::from(shape.width.bits());
     let wide_dimensions = u32::try_from(dimensions).map_err(|_large| Error::TooLarge)?;
-    file.put_numbers(&[nodes, wide_dimensions, bits, parts.entry])?;
+    file.put_numbers(&[nodes, wide_dimensions, bits, ordered.entry])?;
     file.fill(PAGE)?;
     let mean: Vec<u32> = parts.mean.iter().map(|of| of.to_bits()).collect();
     file.put_numbers(&mean)?;
@@ -208,11 +195,14 @@ pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, Fi
     file.put_numbers(parts.entries.nodes)?;
     file.put(parts.entries.records)?;
     file.fill(places.rows)?;
-    file.put_numbers(parts.rows)?;
+    file.put_numbers(&ordered.rows)?;
+    file.fill(places.sorted)?;
+    file.put_numbers(parts.sorted)?;
+    file.put_numbers(&ordered.nodes)?;
     file.fill(places.links)?;
-    file.put_numbers(parts.links.as_flattened())?;
+    file.put_numbers(ordered.links.as_flattened())?;
     file.fill(places.records)?;
-    file.put(parts.records)?;
+    file.put(&ordered.records)?;
     file.fill(places.end)?;
     if !file.block.is_empty() {
         file.sum()?;
@@ -313,7 +303,7 @@ impl Open {
             return Err(Error::corrupt("the entry of its graph"));
         }
         let file = Mapped::open(path)?;
-        let places = Places::new(*nodes, *dimensions, (*entries, shape));
+        let places = Places::new(described, shape);
         let places = places.filter(|places| places.length == wide(file.length()));
         let places = places.ok_or_else(|| Error::corrupt("the length of its graph"))?;
         let count = places.end.div_ceil(wide(CHECKED));
@@ -350,13 +340,13 @@ impl Open {
             mean: Vec::new(),
         };
         open.mean = open
-            .head(*dimensions, described.magic())
+            .head(*dimensions)
             .ok_or_else(|| Error::corrupt("the head of its graph"))?;
         Ok(open)
     }
 
     /// Checks the first page and the entries, and gives the mean.
-    fn head(&self, dimensions: usize, magic: [u8; 8]) -> Option<Vec<f32>> {
+    fn head(&self, dimensions: usize) -> Option<Vec<f32>> {
         let file = &self.blocks.file;
         self.blocks.check(0, self.places.rows).then_some(())?;
         let said = [
@@ -365,7 +355,7 @@ impl Open {
             u32::from(self.shape.width.bits()),
             self.entry,
         ];
-        let same = file.bytes(0, magic.len())? == magic && file.words(8, said.len())? == said;
+        let same = file.bytes(0, MAGIC.len())? == MAGIC && file.words(8, said.len())? == said;
         let mut entries = self.entries()?.nodes.iter();
         let same = same && entries.all(|node| *node < self.nodes);
         same.then(|| file.floats(PAGE, dimensions).map(<[f32]>::to_vec))?
@@ -406,10 +396,13 @@ impl Open {
         let unchecked = Unchecked {
             blocks: &self.blocks,
             rows_at: places.rows,
+            sorted_at: places.sorted,
             links_at: places.links,
             records_at: places.records,
         };
+        let sorted = file.words(places.sorted, nodes.checked_mul(2)?)?;
         Some(View {
+            sorted: Some(sorted.split_at_checked(nodes)?),
             links: links.as_chunks::<DEGREE>().0,
             records: file.bytes(places.records, nodes.checked_mul(self.shape.stride)?)?,
             rows: file.words(places.rows, nodes)?,

@@ -13,6 +13,7 @@ use super::inherit::{Inherited, measured_before};
 use super::link::{Links, entry, insert, link};
 use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
+use super::order::Ordered;
 use super::points::{Points, Survey, portions, survey};
 use super::repair::{Finished, finish};
 use super::rotate::shuffle;
@@ -58,15 +59,15 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         shape,
         found,
     } = linked.measured;
-    let rows: Vec<Row> = covered.iter().collect();
-    let entries = Entries::of(entries, &records, shape);
+    let sorted: Vec<Row> = covered.iter().collect();
+    let ordered = Ordered::new((&linked.graph, &entries), &sorted, (&records, shape.stride));
+    drop(records);
+    let entries = Entries::of(ordered.entries.clone(), &ordered.records, shape);
     let parts = Parts {
         mean: &coder.mean,
-        rows: &rows,
-        links: &linked.graph.links,
-        records: &records,
+        sorted: &sorted,
+        ordered: &ordered,
         shape,
-        entry: linked.graph.entry,
         entries: entries.view(),
     };
     job.go_on()?;
@@ -216,6 +217,7 @@ fn choose(
             links: &graph.links,
             records: &records,
             rows: &rows,
+            sorted: None,
             shape,
             entry: graph.entry,
             entries: entries.view(),

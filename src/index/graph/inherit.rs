@@ -3,7 +3,7 @@
 //! A row never changes, so two rows that both graphs cover are as near each other as they were, and
 //! the old links between them are as good. A node that linked to one that is gone takes over the
 //! links of that one, as FreshDiskANN deletes (Singh and others, 2021), pruned by the rule of every
-//! build; what is new is linked in as by the second round of a whole build. Codes, mean and
+//! build; what is new is linked in as by a whole build. Codes, mean and
 //! checksums are made anew, since they cost little. So a build costs in proportion to what changed,
 //! with a fixed part for each row that is read and coded.
 //!
@@ -130,15 +130,21 @@ pub(super) fn measured_before<'a>(job: &Job<'a>, parameters: &Parameters) -> Opt
     before(job).filter(|graph| graph.parameters == *parameters)
 }
 
-/// For each of these ascending rows its place among the covered ones, or [`NONE`].
+/// For each of these rows, which are all different, its place among the covered ones, or [`NONE`].
 fn places(rows: &[u32], covered: &RoaringBitmap) -> Vec<u32> {
+    let mut ascending: Vec<(u32, usize)> = rows.iter().copied().zip(0..).collect();
+    ascending.sort_unstable();
+    let mut places = vec![NONE; rows.len()];
     let mut now = (0u32..).zip(covered.iter()).peekable();
-    let place = |row: &u32| {
-        while now.next_if(|(_, covered)| covered < row).is_some() {}
-        now.next_if(|(_, covered)| covered == row)
-            .map_or(NONE, |(point, _)| point)
-    };
-    rows.iter().map(place).collect()
+    for (row, node) in ascending {
+        while now.next_if(|(_, covered)| *covered < row).is_some() {}
+        if let Some((point, _)) = now.next_if(|(_, covered)| *covered == row)
+            && let Some(place) = places.get_mut(node)
+        {
+            *place = point;
+        }
+    }
+    places
 }
 
 /// The old links, without those that lead nowhere now.

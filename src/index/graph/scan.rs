@@ -65,11 +65,12 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
         } = lane;
         with.coder.query(query, view.shape.width, turned, coded);
         let asked = Asked::<BITS> { view, query: coded };
-        let rows = view.all_rows().ok_or(Damaged).map_err(damaged)?;
+        let (rows, nodes) = view.sorted().ok_or(Damaged).map_err(damaged)?;
         walk.pool.clear(wanted);
         let mut allowed = with.allowed.unwrap_or(with.covered).iter();
         let mut places = Places {
             rows,
+            nodes,
             next: 0,
             row: 0,
         };
@@ -107,7 +108,9 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
 /// Finds the nodes of ascending rows.
 struct Places<'a> {
     rows: &'a [Row],
-    /// The node after the last that was found, and its row's successor.
+    /// The node of each; absent: they lie as their rows do.
+    nodes: Option<&'a [u32]>,
+    /// The place after the last that was found, and its row's successor.
     next: usize,
     row: Row,
 }
@@ -116,16 +119,19 @@ impl Places<'_> {
     /// The node of a row that is higher than those before.
     #[inline(always)]
     fn of(&mut self, row: Row) -> Option<u32> {
-        // Where no row between is missing, the node is as much further as the row.
+        // Where no row between is missing, the place is as much further as the row.
         let guess = self.next.wrapping_add(at(row.wrapping_sub(self.row)));
-        let node = if self.rows.get(guess) == Some(&row) {
+        let place = if self.rows.get(guess) == Some(&row) {
             guess
         } else {
             let end = guess.clamp(self.next, self.rows.len());
             let before = self.rows.get(self.next..end)?;
             self.next.wrapping_add(before.binary_search(&row).ok()?)
         };
-        (self.next, self.row) = (node.wrapping_add(1), row.wrapping_add(1));
-        u32::try_from(node).ok()
+        (self.next, self.row) = (place.wrapping_add(1), row.wrapping_add(1));
+        match self.nodes {
+            Some(nodes) => nodes.get(place).copied(),
+            None => u32::try_from(place).ok(),
+        }
     }
 }

@@ -16,8 +16,10 @@ pub(super) struct View<'a> {
     pub(super) links: &'a [[u32; DEGREE]],
     /// One record a node.
     pub(super) records: &'a [u8],
-    /// The row of each node, ascending.
+    /// The row of each node.
     pub(super) rows: &'a [Row],
+    /// The rows ascending, and the node of each; `None` where nodes lie as their rows do.
+    pub(super) sorted: Option<(&'a [Row], &'a [u32])>,
     pub(super) shape: Shape,
     pub(super) entry: u32,
     pub(super) entries: EntriesView<'a>,
@@ -30,6 +32,7 @@ pub(super) struct View<'a> {
 pub(super) struct Unchecked<'a> {
     pub(super) blocks: &'a Blocks,
     pub(super) rows_at: u64,
+    pub(super) sorted_at: u64,
     pub(super) links_at: u64,
     pub(super) records_at: u64,
 }
@@ -59,14 +62,21 @@ impl<'a> View<'a> {
         self.rows.get(at(node)).copied()
     }
 
-    /// The rows of all nodes, checked: what a scan needs that looks for some of them.
-    pub(super) fn all_rows(&self) -> Option<&'a [Row]> {
+    /// The rows ascending, and the node of each where they do not lie so, checked: what a scan needs that
+    /// looks for some of them.
+    pub(super) fn sorted(&self) -> Option<(&'a [Row], Option<&'a [u32]>)> {
+        let (rows, nodes) = self.sorted.unzip();
+        let rows = rows.unwrap_or(self.rows);
         if let Some(unchecked) = &self.unchecked
-            && !self.rows.is_empty()
+            && !rows.is_empty()
         {
-            Self::checked(unchecked, unchecked.rows_at, size_of_val(self.rows))?;
+            let bytes = size_of_val(rows);
+            match nodes {
+                Some(_) => Self::checked(unchecked, unchecked.sorted_at, bytes.checked_mul(2)?)?,
+                None => Self::checked(unchecked, unchecked.rows_at, bytes)?,
+            }
         }
-        Some(self.rows)
+        Some((rows, nodes))
     }
 
     #[cold]
