@@ -1,6 +1,8 @@
 # The commands of the project. `make help` lists them; what is longer than a line lies in scripts/.
 
 ARGS ?=
+# How the binary of an image is built.
+PROFILE = dist
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
@@ -55,5 +57,7 @@ gen: build ## write the generated files anew
 manifests: ## render the charts into manifests/; HELM=PROGRAM, else that of the test Kubernetes
 	@scripts/render-manifests
 
-image-root: build ## lay out the root of the container image in target/image
-	scripts/image-root target/image
+image-root: setup ## lay out the container image in target/image; PROFILE=release builds sooner what runs slower
+	@scripts/setup build
+	cargo build --profile $(PROFILE)
+	scripts/image-root target/image $(PROFILE)
