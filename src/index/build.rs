@@ -11,7 +11,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::manifest::{FORMAT, Layout};
+use super::manifest::Layout;
 use super::set::Uncovered;
 use super::{Error, Identity, Manifest, Open, Recipe, Segment, Stop, arroy, folder, graph};
 use crate::clock::Clock;
@@ -177,7 +177,7 @@ fn fill(building: &Path, job: &Job<'_>) -> Result<Manifest, Error> {
     let seal = folder::write_covered(building, &covered)?;
     let build_ms = job.clock.now().since(started).as_millis();
     Ok(Manifest {
-        format: FORMAT,
+        format: job.recipe.format(),
         sequence: job.sequence,
         store: job.store,
         dimensions: job.rows.dimensions(),

@@ -13,7 +13,10 @@ use crate::vector::Distance;
 
 /// The format that this program writes, and the only one that it reads. An index of another format
 /// is built again, not converted.
-pub(super) const FORMAT: u32 = 2;
+const FORMAT: u32 = 1;
+
+/// The same of a graph.
+const FORMAT_OF_GRAPHS: u32 = 2;
 
 /// Bytes of a manifest: a few hundred a tree at most.
 const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
@@ -89,6 +92,14 @@ impl Recipe {
         }
     }
 
+    /// The format of what comes out.
+    pub(super) const fn format(&self) -> u32 {
+        match self {
+            Self::Arroy(_) => FORMAT,
+            Self::Graph(_) => FORMAT_OF_GRAPHS,
+        }
+    }
+
     /// The share of the ten nearest that searches are to find.
     pub fn recall(&self) -> f32 {
         match self {
@@ -112,7 +123,7 @@ pub struct Identity {
 /// A segment, described.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// [`Recipe::format`].
     pub format: u32,
     /// The store's sequence number at the snapshot.
     pub sequence: u64,
@@ -206,13 +217,18 @@ impl Manifest {
         if spelled(xxh3_64(sealed.manifest.get().as_bytes())) != sealed.xxh3 {
             return Err(Error::corrupt("its manifest's checksum"));
         }
-        /// The one field that every format has.
+        /// The fields that every format has.
         #[derive(Deserialize)]
         struct Versioned {
             format: u32,
+            recipe: serde_json::Value,
         }
         let versioned: Versioned = serde_json::from_str(sealed.manifest.get()).map_err(damaged)?;
-        if versioned.format != FORMAT {
+        let expected = match versioned.recipe.get("graph") {
+            Some(_) => FORMAT_OF_GRAPHS,
+            None => FORMAT,
+        };
+        if versioned.format != expected {
             return Err(Error::Foreign { what: "format" });
         }
         serde_json::from_str(sealed.manifest.get()).map_err(damaged)
@@ -230,5 +246,35 @@ impl Manifest {
             return Ok(());
         };
         Err(Error::Foreign { what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_another_format_is_no_damage() {
+        let decoded = |manifest: &str| {
+            let xxh3 = spelled(xxh3_64(manifest.as_bytes()));
+            let sealed = format!(r#"{{"xxh3": "{xxh3}", "manifest": {manifest}}}"#);
+            Manifest::decode(sealed.as_bytes())
+        };
+        for other in [
+            r#"{"format":1,"recipe":{"graph":{}}}"#,
+            r#"{"format":2,"recipe":{"arroy":{}}}"#,
+            r#"{"format":3,"recipe":"another"}"#,
+        ] {
+            let decoded = decoded(other);
+            let foreign = matches!(decoded, Err(Error::Foreign { what: "format" }));
+            assert!(foreign, "{other}: {decoded:?}");
+        }
+        for short in [
+            r#"{"format":2,"recipe":{"graph":{}}}"#,
+            r#"{"format":1,"recipe":{"arroy":{}}}"#,
+        ] {
+            let decoded = decoded(short);
+            assert!(matches!(decoded, Err(Error::Corrupt { .. })), "{decoded:?}");
+        }
     }
 }

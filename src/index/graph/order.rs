@@ -62,7 +62,8 @@ impl Ordered {
         let row = |before: &u32| sorted.get(at(*before)).copied();
         Self {
             rows: order.iter().filter_map(row).collect(),
-            entry: moved(&graph.entry),
+            // The first, also where there is none.
+            entry: 0,
             entries: entries.iter().map(moved).collect(),
             links,
             records: moved_records,
