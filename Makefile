@@ -57,7 +57,7 @@ gen: build ## write the generated files anew
 manifests: ## render the charts into manifests/; HELM=PROGRAM, else that of the test Kubernetes
 	@scripts/render-manifests
 
-image-root: setup ## lay out the container image in target/image; PROFILE=release builds sooner what runs slower
+image-root: ## lay out the container image in target/image; PROFILE=release builds sooner what runs slower
 	@scripts/setup build
 	cargo build --profile $(PROFILE)
 	scripts/image-root target/image $(PROFILE)

@@ -7,10 +7,10 @@
 //! The rows that it finds are then compared exactly, with their vectors from the store
 //! ([`mod@search`]).
 //!
-//! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of seven bits, and gives
-//! the same graph for any number of threads. It starts from the graph before where that is less work
-//! ([`inherit`]). At its peak it needs about `2.5 * padded dimensions + 400`
-//! bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
+//! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of two bits for its walks
+//! ([`sketch`]) and of seven for its choices, and gives the same graph for any number of threads. It starts
+//! from the graph before where that is less work ([`inherit`]). Near nodes are laid beside each other
+//! ([`order`]). At its peak it needs about `2.75 * padded dimensions + 450` bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
 //! the code and the length of the list by the recall that rows find which are held out of the graph
 //! until then ([`measure`]); both stand in the manifest.
 //!

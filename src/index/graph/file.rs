@@ -31,7 +31,8 @@ use super::super::mapped::Mapped;
 use super::code::{Shape, Width};
 use super::entries::{self, EntriesView};
 use super::numbers::{at, wide};
-use super::order::Ordered;
+use super::order::Order;
+use super::repair::Finished;
 use super::view::{Unchecked, View};
 use super::walk::DEGREE;
 use crate::rows::Row;
@@ -110,10 +111,16 @@ impl Places {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub(super) mean: &'a [f32],
-    /// The rows, ascending.
-    pub(super) sorted: &'a [Row],
-    pub(super) ordered: &'a Ordered,
+    /// The rows, ascending: the points.
+    pub(super) rows: &'a [Row],
+    /// The links of each.
+    pub(super) graph: &'a Finished,
+    /// The record of each.
+    pub(super) records: &'a [u8],
     pub(super) shape: Shape,
+    /// Where each lies.
+    pub(super) order: &'a Order,
+    /// Nodes, and the records of them.
     pub(super) entries: EntriesView<'a>,
 }
 
@@ -154,7 +161,7 @@ impl Summed {
     }
 
     fn put_numbers(&mut self, numbers: &[u32]) -> Result<(), Error> {
-        let mut bytes = Vec::with_capacity(4 * 1_024);
+        let mut bytes = Vec::with_capacity(4 * numbers.len().min(1_024));
         for numbers in numbers.chunks(1_024) {
             bytes.clear();
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
@@ -166,15 +173,19 @@ impl Summed {
 
 /// Writes the file, durably.
 pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, FileSeal), Error> {
-    let ordered = parts.ordered;
-    let nodes = u32::try_from(ordered.rows.len()).map_err(|_large| Error::TooLarge)?;
+    let order = parts.order;
+    let nodes = u32::try_from(parts.rows.len()).map_err(|_large| Error::TooLarge)?;
     let (dimensions, shape) = (parts.mean.len(), parts.shape);
     let entries = u32::try_from(parts.entries.nodes.len()).map_err(|_large| Error::TooLarge)?;
     let mut described = Described {
         nodes,
         dimensions,
         bits: shape.width.bits(),
-        entry: ordered.entry,
+        entry: if nodes == 0 {
+            0
+        } else {
+            order.node(parts.graph.entry)
+        },
         entries,
         checksums: String::new(),
     };
@@ -187,7 +198,7 @@ pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, Fi
     file.put(&MAGIC)?;
     let bits = u32::from(shape.width.bits());
     let wide_dimensions = u32::try_from(dimensions).map_err(|_large| Error::TooLarge)?;
-    file.put_numbers(&[nodes, wide_dimensions, bits, ordered.entry])?;
+    file.put_numbers(&[nodes, wide_dimensions, bits, described.entry])?;
     file.fill(PAGE)?;
     let mean: Vec<u32> = parts.mean.iter().map(|of| of.to_bits()).collect();
     file.put_numbers(&mean)?;
@@ -195,14 +206,20 @@ pub(super) fn write(building: &Path, parts: &Parts<'_>) -> Result<(Described, Fi
     file.put_numbers(parts.entries.nodes)?;
     file.put(parts.entries.records)?;
     file.fill(places.rows)?;
-    file.put_numbers(&ordered.rows)?;
+    for row in order.each(parts.rows) {
+        file.put(&row.to_le_bytes())?;
+    }
     file.fill(places.sorted)?;
-    file.put_numbers(parts.sorted)?;
-    file.put_numbers(&ordered.nodes)?;
+    file.put_numbers(parts.rows)?;
+    file.put_numbers(&order.nodes)?;
     file.fill(places.links)?;
-    file.put_numbers(ordered.links.as_flattened())?;
+    for links in order.links(parts.graph) {
+        file.put_numbers(&links)?;
+    }
     file.fill(places.records)?;
-    file.put(&ordered.records)?;
+    for record in order.records((parts.records, shape.stride)) {
+        file.put(record)?;
+    }
     file.fill(places.end)?;
     if !file.block.is_empty() {
         file.sum()?;

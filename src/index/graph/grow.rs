@@ -13,7 +13,7 @@ use super::inherit::{Inherited, measured_before};
 use super::link::{Links, entry, insert, link};
 use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
-use super::order::Ordered;
+use super::order::Order;
 use super::points::{Points, Survey, portions, survey};
 use super::repair::{Finished, finish};
 use super::rotate::shuffle;
@@ -59,15 +59,19 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         shape,
         found,
     } = linked.measured;
-    let sorted: Vec<Row> = covered.iter().collect();
-    let ordered = Ordered::new((&linked.graph, &entries), &sorted, (&records, shape.stride));
-    drop(records);
-    let entries = Entries::of(ordered.entries.clone(), &ordered.records, shape);
+    let rows: Vec<Row> = covered.iter().collect();
+    let order = Order::new(job, &linked.graph)?;
+    let mut entries = Entries::of(entries, &records, shape);
+    for node in &mut entries.nodes {
+        *node = order.node(*node);
+    }
     let parts = Parts {
         mean: &coder.mean,
-        sorted: &sorted,
-        ordered: &ordered,
+        rows: &rows,
+        graph: &linked.graph,
+        records: &records,
         shape,
+        order: &order,
         entries: entries.view(),
     };
     job.go_on()?;

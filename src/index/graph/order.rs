@@ -8,72 +8,75 @@
 
 use std::collections::VecDeque;
 
+use super::super::{Error, Job};
 use super::numbers::at;
 use super::repair::Finished;
 use super::walk::{DEGREE, NONE};
-use crate::rows::Row;
 
 /// Nodes that lie before one and are near it: about as many records as a page holds.
 const WINDOW: usize = 32;
 
-/// A graph whose nodes lie in the order in which they are written.
+/// Where the nodes of a graph lie, whose points are its rows ascending.
 #[derive(Debug)]
-pub(super) struct Ordered {
-    /// The row of each node.
-    pub(super) rows: Vec<Row>,
-    /// The node of each row, by ascending rows.
+pub(super) struct Order {
+    /// The point of each node.
+    pub(super) points: Vec<u32>,
+    /// The node of each point.
     pub(super) nodes: Vec<u32>,
-    /// The links of each node.
-    pub(super) links: Vec<[u32; DEGREE]>,
-    /// The record of each node.
-    pub(super) records: Vec<u8>,
-    /// Where walks begin.
-    pub(super) entry: u32,
-    /// Where else they may begin.
-    pub(super) entries: Vec<u32>,
 }
 
-impl Ordered {
-    /// Orders a graph whose nodes lie as their rows do, ascending.
-    pub(super) fn new(
-        (graph, entries): (&Finished, &[u32]),
-        sorted: &[Row],
-        (records, stride): (&[u8], usize),
-    ) -> Self {
-        let order = order(&graph.links, graph.entry);
-        let mut nodes = vec![NONE; order.len()];
-        for (node, before) in (0u32..).zip(&order) {
-            if let Some(place) = nodes.get_mut(at(*before)) {
+impl Order {
+    /// Orders a graph; its entry becomes the first node.
+    pub(super) fn new(job: &Job<'_>, graph: &Finished) -> Result<Self, Error> {
+        let points = order(&graph.links, graph.entry, &mut || job.go_on())?;
+        let mut nodes = vec![NONE; points.len()];
+        for (node, point) in (0u32..).zip(&points) {
+            if let Some(place) = nodes.get_mut(at(*point)) {
                 *place = node;
             }
         }
-        let moved = |link: &u32| nodes.get(at(*link)).copied().unwrap_or(NONE);
-        let links = order.iter().map(|before| {
-            let links = graph.links.get(at(*before)).copied();
-            links.unwrap_or([NONE; DEGREE]).each_ref().map(moved)
-        });
-        let links = links.collect();
-        let mut moved_records = Vec::with_capacity(records.len());
-        for before in &order {
-            let start = at(*before).saturating_mul(stride);
-            let record = records.get(start..start.saturating_add(stride));
-            moved_records.extend_from_slice(record.unwrap_or_default());
-        }
-        let row = |before: &u32| sorted.get(at(*before)).copied();
-        Self {
-            rows: order.iter().filter_map(row).collect(),
-            // The first, also where there is none.
-            entry: 0,
-            entries: entries.iter().map(moved).collect(),
-            links,
-            records: moved_records,
-            nodes,
-        }
+        Ok(Self { points, nodes })
+    }
+
+    /// The node of a point; [`NONE`] of none.
+    pub(super) fn node(&self, point: u32) -> u32 {
+        self.nodes.get(at(point)).copied().unwrap_or(NONE)
+    }
+
+    /// What belongs to each point, in the order of the nodes.
+    pub(super) fn each<'a, T>(&'a self, of_points: &'a [T]) -> impl Iterator<Item = &'a T> {
+        self.points
+            .iter()
+            .filter_map(|point| of_points.get(at(*point)))
+    }
+
+    /// The record of each node, of the records of all points.
+    pub(super) fn records<'a>(
+        &'a self,
+        (records, stride): (&'a [u8], usize),
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.points.iter().filter_map(move |point| {
+            let start = at(*point).checked_mul(stride)?;
+            records.get(start..start.checked_add(stride)?)
+        })
+    }
+
+    /// The links of each node, which lead to nodes.
+    pub(super) fn links<'a>(&'a self, graph: &'a Finished) -> impl Iterator<Item = [u32; DEGREE]> {
+        let moved = |links: &[u32; DEGREE]| links.map(|link| self.node(link));
+        self.each(&graph.links).map(moved)
     }
 }
 
-/// All nodes in their order, the entry first; each is reached from there.
-fn order(links: &[[u32; DEGREE]], entry: u32) -> Vec<u32> {
+/// Nodes that are placed between two looks at whether to stop.
+const STOP_EVERY: usize = 4_096;
+
+/// All points in their order, the entry first.
+fn order(
+    links: &[[u32; DEGREE]],
+    entry: u32,
+    go_on: &mut dyn FnMut() -> Result<(), Error>,
+) -> Result<Vec<u32>, Error> {
     let mut placing = Placing {
         links,
         placed: vec![false; links.len()],
@@ -85,6 +88,9 @@ fn order(links: &[[u32; DEGREE]], entry: u32) -> Vec<u32> {
     let mut last: VecDeque<u32> = VecDeque::with_capacity(WINDOW + 1);
     let mut all = (0u32..).take(links.len());
     while let Some(node) = next {
+        if order.len().is_multiple_of(STOP_EVERY) {
+            go_on()?;
+        }
         order.push(node);
         placing.place(node);
         last.push_back(node);
@@ -98,7 +104,7 @@ fn order(links: &[[u32; DEGREE]], entry: u32) -> Vec<u32> {
             next = all.find(|node| placing.placed.get(at(*node)) == Some(&false));
         }
     }
-    order
+    Ok(order)
 }
 
 /// All nodes, nearly all of which are placed in the end.
@@ -186,30 +192,44 @@ mod tests {
             entry in 0u32..60,
         ) {
             let graph = Finished { links: table(&lists), entry };
-            let sorted: Vec<Row> = (0..60).map(|row| row * 3 + 1).collect();
+            let points = order(&graph.links, entry, &mut || Ok(())).unwrap();
+            prop_assert_eq!(points[0], entry);
+            let mut nodes = vec![NONE; 60];
+            for (node, point) in (0u32..).zip(&points) {
+                nodes[at(*point)] = node;
+            }
+            let order = Order { points, nodes };
+            prop_assert!((0..60).all(|point| order.points[at(order.node(point))] == point));
+            let rows: Vec<u32> = (0..60).map(|row| row * 3 + 1).collect();
             let records: Vec<u8> = (0..120).collect();
-            let ordered = Ordered::new((&graph, &[entry, 7]), &sorted, (&records, 2));
-            prop_assert_eq!(ordered.entry, 0);
-            prop_assert_eq!(ordered.entries[0], 0);
-            let before = |node: u32| (ordered.rows[at(node)] - 1) / 3;
-            prop_assert_eq!(before(ordered.entries[1]), 7);
-            let mut rows = ordered.rows.clone();
-            rows.sort_unstable();
-            prop_assert_eq!(&rows, &sorted);
-            for (node, row) in (0u32..).zip(&ordered.rows) {
-                let old = at(before(node));
-                prop_assert_eq!(ordered.nodes[old], node);
-                prop_assert_eq!(sorted[old], *row);
-                prop_assert_eq!(&ordered.records[2 * at(node)..][..2], &records[2 * old..][..2]);
-                let links = ordered.links[at(node)].map(|link| if link == NONE { NONE } else { before(link) });
-                prop_assert_eq!(links, graph.links[old]);
+            let both = order.each(&rows).zip(order.records((&records, 2)));
+            for ((point, links), (row, record)) in order.points.iter().zip(order.links(&graph)).zip(both) {
+                prop_assert_eq!(rows[at(*point)], *row);
+                prop_assert_eq!(record, &records[2 * at(*point)..][..2]);
+                let back = |link: u32| order.points.get(at(link)).copied().unwrap_or(NONE);
+                prop_assert_eq!(links.map(back), graph.links[at(*point)]);
             }
         }
     }
 
     #[test]
     fn a_graph_of_nothing_has_no_order() {
-        assert!(order(&[], 0).is_empty());
+        assert!(order(&[], 0, &mut || Ok(())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_order_stops_when_it_is_told_to() {
+        let links = vec![[NONE; DEGREE]; 3 * STOP_EVERY];
+        let mut left = 2;
+        let stopped = order(&links, 0, &mut || {
+            left -= 1;
+            if left > 0 {
+                Ok(())
+            } else {
+                Err(Error::Stopped)
+            }
+        });
+        assert!(matches!(stopped, Err(Error::Stopped)));
     }
 
     #[test]
@@ -222,7 +242,7 @@ mod tests {
                 near.chain(next).collect()
             })
             .collect();
-        let order = order(&table(&lists), 0);
+        let order = order(&table(&lists), 0, &mut || Ok(())).unwrap();
         let apart = order.windows(2).filter(|pair| pair[0] % 4 != pair[1] % 4);
         assert!(apart.count() <= 12, "{order:?}");
     }

@@ -240,7 +240,8 @@ fn scan_pays(view: &View<'_>, plan: Plan, matching: u64, part: f64) -> bool {
 const WALK_BASE: f64 = 750.0;
 const WALK_PER_ENTRY: f64 = 8.0;
 
-/// How many codes a scan compares in the time that a walk takes for one, each at a random place of memory.
+/// How many codes a scan compares in the time that a walk takes for one. Both lie at random places of memory, and a
+/// scan knows all of its own before (measured: 24 ns for one of a scan at 1 and 5 %, 59 for one of a walk at 10 %).
 const SCAN_ADVANTAGE: f64 = 3.0;
 
 /// The list of a walk of whose nodes only this part is allowed, with some room for chance.

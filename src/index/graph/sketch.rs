@@ -16,7 +16,7 @@ const BITS: u8 = WIDTH.bits();
 /// Bytes of the factor, the squared length and the further component, which follow the code.
 const SIDE: usize = 12;
 
-/// Sketches lie at multiples of so many bytes, so that each touches the fewest cache lines.
+/// From one sketch to the next are multiples of so many bytes, so that all touch as few cache lines as the first.
 const LINE: usize = 64;
 
 /// The sketches of all rows of a build.

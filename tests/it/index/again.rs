@@ -267,3 +267,23 @@ fn a_hasty_search_is_a_short_walk_and_no_scan() {
         }
     }
 }
+
+/// Where a row's node is, is looked up: also where rows are missing between, and where few are allowed.
+#[test]
+fn filters_find_their_rows_between_those_that_are_gone() {
+    let mut rows = Flat::new(clustered(6_000, 16, 1), 16, Distance::Euclid);
+    rows.live.remove_range(500..900);
+    rows.live = rows.live.iter().filter(|row| row % 7 != 3).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (open, _) = built(folder.path(), &rows, (&usual(), 2), None);
+    let queries = Flat::new(clustered(50, 16, 2), 16, Distance::Euclid);
+    for every in [3, 20, 400] {
+        let allowed = rows.live.iter().filter(|row| row % every == 1).collect();
+        let ask = Ask {
+            allowed: Some(&allowed),
+            ..Ask::nearest(10)
+        };
+        let found = recall(open.segment.as_ref(), &rows, &queries, &ask);
+        assert!(found >= 0.95, "one of {every}: {found}");
+    }
+}

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::compact::{self, Problem};
-use super::vector::Input;
+use super::vector::{Input, numbers};
 use super::{Id, Tree, from_json};
 use crate::gateway::Error;
 use crate::limits::KEPT_DEPTH_MAX;
@@ -233,6 +233,47 @@ fn trees_are_bounded() {
     let wide = format!("[{}0]", "0,".repeat(3 * 1024 * 1024));
     assert!(from_json::<Tree>(wide.as_bytes()).is_err());
     assert!(from_json::<Tree>(br#"{"must": [], "must": []}"#).is_err());
+}
+
+/// A reader of vectors that knows nothing of lists of numbers.
+struct Slow(Input);
+
+impl<'de> serde::Deserialize<'de> for Slow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lists;
+
+        impl<'de> serde::de::Visitor<'de> for Lists {
+            type Value = Input;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Input, A::Error> {
+                numbers(seq)
+            }
+        }
+
+        deserializer.deserialize_seq(Lists).map(Slow)
+    }
+}
+
+proptest! {
+    #[test]
+    fn lists_are_read_the_same_by_their_text_and_one_by_one(
+        list in prop::collection::vec(any_json(), 0..6),
+        numbers in prop::collection::vec(any::<i32>().prop_map(|of| json!(f64::from(of) / 8.0)), 0..6),
+    ) {
+        for list in [list, numbers] {
+            let text = Value::from(list).to_string();
+            let fast: Result<Input, Error> = from_json(text.as_bytes());
+            let slow: Result<Slow, Error> = from_json(text.as_bytes());
+            match (fast, slow) {
+                (Ok(fast), Ok(Slow(slow))) => prop_assert_eq!(fast, slow),
+                (fast, slow) => prop_assert!(fast.is_err() && slow.is_err(), "{}", text),
+            }
+        }
+    }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -128,10 +128,10 @@ where
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.deserialize_any(visitor).map_err(|error| {
         let error = error.to_string();
-        // The position in this text says nothing: whoever reads the body adds its own.
+        // The position in this text says nothing: whoever reads the body adds where the value ends.
         E::custom(
             error
-                .split_once(" at line ")
+                .rsplit_once(" at line ")
                 .map_or(&*error, |(error, _position)| error),
         )
     })
