@@ -165,12 +165,7 @@ fn mended(job: &Job<'_>, points: &Points, firsts: &[u32], old: &Old<'_>) -> Resu
                 let others = theirs.into_iter().filter(|link| link != point);
                 taken.extend(others.map(|link| (*point, link)));
             }
-            let list = if taken.is_empty() {
-                kept
-            } else {
-                merged(points, (*point, kept), &taken)
-            };
-            Some((*point, list))
+            Some((*point, merged(points, (*point, kept), &taken)))
         };
         let portion: Vec<(u32, Vec<u32>)> = nodes.par_iter().filter_map(one).collect();
         for (point, list) in portion {

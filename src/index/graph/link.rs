@@ -196,7 +196,7 @@ pub(super) fn merged(
     run(Level::best(), merge)
 }
 
-/// The links of each point, at most [`DEGREE`]; the nearest is the first.
+/// The links of each point, at most [`DEGREE`].
 pub(super) fn pruned(points: &Points, links: &Links) -> Vec<[u32; DEGREE]> {
     let level = Level::best();
     let one = |point: u32| {
@@ -335,8 +335,7 @@ fn distances<K: Kernel>(points: &Points, from: u32, to: &[u32]) -> Vec<Near> {
     near
 }
 
-/// Putting new links into a point's list, which is pruned if it grows beyond `most`. Without new ones its order is
-/// made that of distances.
+/// Putting new links into a point's list, which is pruned if it grows beyond `most`.
 struct Merge<'a> {
     points: &'a Points,
     point: u32,
@@ -357,17 +356,11 @@ impl Run for Merge<'_> {
                 list.push(*new);
             }
         }
-        let fits = list.len() <= self.most;
-        if fits && !self.new.is_empty() {
+        if list.len() <= self.most {
             return list;
         }
-        let mut near = distances::<K>(self.points, self.point, &list);
-        let kept = if fits {
-            near.sort_unstable_by(by_distance);
-            near
-        } else {
-            prune::<K>(self.points, near)
-        };
+        let near = distances::<K>(self.points, self.point, &list);
+        let kept = prune::<K>(self.points, near);
         list.clear();
         for (_, link) in kept {
             list.push(link);
@@ -376,14 +369,11 @@ impl Run for Merge<'_> {
     }
 }
 
-fn by_distance(left: &Near, right: &Near) -> std::cmp::Ordering {
-    left.0.total_cmp(&right.0).then(left.1.cmp(&right.1))
-}
-
 /// The candidates to link to, at most [`DEGREE`].
 #[inline(always)]
 fn prune<K: Kernel>(points: &Points, mut candidates: Vec<Near>) -> Vec<Near> {
-    candidates.sort_unstable_by(by_distance);
+    candidates
+        .sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
     let mut kept: Vec<Near> = Vec::with_capacity(DEGREE);
     let mut rejected: Vec<Near> = Vec::with_capacity(DEGREE);
     for (distance, candidate) in candidates {

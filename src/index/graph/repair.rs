@@ -8,7 +8,7 @@
 //! away again, and a tree of `n` nodes has `n - 1` links: somewhere there is always a slot.
 //!
 //! Reached is not found: a node that only far ones link to is passed by. So each is also linked from one of
-//! those that it links to itself, of the nearest few if it can be, where there is room.
+//! those that it links to itself, where there is room.
 //!
 //! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
 //! one finds all, and none has more than a few links for the others.
@@ -29,9 +29,6 @@ const LIST: usize = 64;
 
 /// Links of a node that go to others which have none from near.
 const GIVEN_MAX: u8 = 4;
-
-/// The nearest of a node's links, one of which is to lead back: who looks for the node comes by them.
-const NEAREST: usize = 4;
 
 /// Work between two looks at whether to stop.
 const STOP_EVERY: usize = 4_096;
@@ -224,14 +221,29 @@ impl Graph {
                 continue;
             }
             let own = self.links.get(at(node)).copied().unwrap_or([NONE; DEGREE]);
-            let apart = |other: &u32| firsts.get(at(*other)) == Some(&NONE);
-            let own: Vec<u32> = own.into_iter().filter(apart).collect();
-            let nearest = own.get(..NEAREST.min(own.len())).unwrap_or_default();
-            let found = self.way_back(node, nearest, &given);
-            if let Some((other, slot, is_there)) =
-                found.or_else(|| self.way_back(node, &own, &given))
-            {
-                if !is_there && let Some(given) = given.get_mut(at(other)) {
+            let own = own
+                .iter()
+                .filter(|other| firsts.get(at(**other)) == Some(&NONE));
+            let slot_of = |other: u32, to: u32| {
+                let links = self.links.get(at(other))?;
+                Some((other, links.iter().position(|link| *link == to)?))
+            };
+            let room = |other: &&u32| {
+                given
+                    .get(at(**other))
+                    .is_some_and(|given| *given < GIVEN_MAX)
+            };
+            let back = own.clone().find_map(|other| slot_of(*other, node));
+            let free = || own.clone().find_map(|other| slot_of(*other, NONE));
+            let other = || {
+                own.clone()
+                    .filter(room)
+                    .find_map(|other| Some((*other, self.slot(*other)?)))
+            };
+            if let Some((other, slot)) = back.or_else(free).or_else(other) {
+                if back.is_none()
+                    && let Some(given) = given.get_mut(at(other))
+                {
                     *given = given.saturating_add(1);
                 }
                 // Also where it was linked already: no later node takes that link.
@@ -239,30 +251,6 @@ impl Graph {
             }
         }
         Ok(())
-    }
-
-    /// A slot of one of these by which it leads to a node, or may; and whether it does.
-    fn way_back(&self, node: u32, of: &[u32], given: &[u8]) -> Option<(u32, usize, bool)> {
-        let slot_of = |other: u32, to: u32| {
-            let links = self.links.get(at(other))?;
-            Some((
-                other,
-                links.iter().position(|link| *link == to)?,
-                to == node,
-            ))
-        };
-        let room = |other: &&u32| {
-            given
-                .get(at(**other))
-                .is_some_and(|given| *given < GIVEN_MAX)
-        };
-        let back = of.iter().find_map(|other| slot_of(*other, node));
-        let free = || of.iter().find_map(|other| slot_of(*other, NONE));
-        let taken = || {
-            let mut with_room = of.iter().filter(room);
-            with_room.find_map(|other| Some((*other, self.slot(*other)?, false)))
-        };
-        back.or_else(free).or_else(taken)
     }
 
     /// Lets a slot of a node lead to another, for good.
