@@ -8,24 +8,33 @@
 //! away again, and a tree of `n` nodes has `n - 1` links: somewhere there is always a slot.
 //!
 //! Reached is not found: a node that only far ones link to is passed by. So each is also linked from one of
-//! those that it links to itself, where there is room.
+//! those that it links to itself, where there is room; and in the end each is searched for, and those that a
+//! short walk does not find are linked from where it came.
 //!
 //! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
 //! one finds all, and none has more than a few links for the others.
 
+use rayon::prelude::*;
+
 use super::super::{Error, Job};
-use super::kernels::{Kernel, Level, Run, run};
+use super::kernels::{Kernel, Level, Run, prefetch_numbers, run};
 use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
 use super::points::Points;
 use super::sketch::Viewpoint;
-use super::walk::{DEGREE, Damaged, NONE, Walk};
+use super::walk::{DEGREE, Damaged, NONE, Space, Walk, ahead};
 
 /// Equal points that one of them leads to.
 const FAN: usize = 4;
 
 /// The list of a search for nodes near one that is cut off.
 const LIST: usize = 64;
+
+/// The list of a search for a node itself: shorter than that of any search, which is to find it too.
+const LIST_OF_ITS_OWN: usize = 24;
+
+/// How often nodes that are not found are linked and searched for again.
+const PASSES: usize = 3;
 
 /// Links of a node that go to others which have none from near.
 const GIVEN_MAX: u8 = 4;
@@ -61,6 +70,10 @@ pub(super) fn finish(
     graph.spread(job)?;
     graph.mend(job, points, (links, entry), held)?;
     graph.link_back(job, firsts)?;
+    // Who only measures does without.
+    if held.is_empty() {
+        graph.let_be_found(job, points, firsts, entry)?;
+    }
     let finished = Finished {
         links: graph.links,
         entry,
@@ -183,6 +196,7 @@ impl Graph {
                 Nearest {
                     around,
                     entry,
+                    list: LIST,
                     walk: &mut walk,
                 },
             );
@@ -253,6 +267,62 @@ impl Graph {
         Ok(())
     }
 
+    /// Searches for each node, and links those that are not found from the nearest that are.
+    fn let_be_found(
+        &mut self,
+        job: &Job<'_>,
+        points: &Points,
+        firsts: &[u32],
+        entry: u32,
+    ) -> Result<(), Error> {
+        let alone = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
+        let mut sought: Vec<u32> = alone.map(|(node, _)| node).collect();
+        for _pass in 0..PASSES {
+            let links = &self.links;
+            let search = |(walk, from): &mut (Walk, Viewpoint), node: &u32| {
+                if (job.stop)() {
+                    return Some(Err(Error::Stopped));
+                }
+                points.stand(*node, from);
+                let nearest = Nearest {
+                    around: Finishing {
+                        points,
+                        links,
+                        from,
+                    },
+                    entry,
+                    list: LIST_OF_ITS_OWN,
+                    walk,
+                };
+                match run(Level::best(), nearest) {
+                    Ok(near) if near.contains(node) => None,
+                    Ok(near) => Some(Ok((*node, near))),
+                    Err(Damaged) => Some(Err(Error::Unsound {
+                        what: "a link to nowhere",
+                    })),
+                }
+            };
+            let lost: Vec<(u32, Vec<u32>)> = sought
+                .par_iter()
+                .map_init(|| (Walk::new(points.count()), Viewpoint::default()), search)
+                .flatten()
+                .collect::<Result<_, _>>()?;
+            for (node, near) in &lost {
+                let slot = near
+                    .iter()
+                    .find_map(|near| Some((*near, self.slot(*near)?)));
+                if let Some(slot) = slot {
+                    self.replace(slot, *node);
+                }
+            }
+            sought = lost.into_iter().map(|(node, _)| node).collect();
+            if sought.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets a slot of a node lead to another, for good.
     fn replace(&mut self, (node, slot): (u32, usize), to: u32) {
         let links = self.links.get_mut(at(node));
@@ -265,14 +335,51 @@ impl Graph {
     }
 }
 
-/// The nodes near one that is cut off, found from the entry.
-struct Nearest<'a> {
-    around: Around<'a>,
+/// The finished links, seen from one of the points.
+struct Finishing<'a> {
+    points: &'a Points,
+    links: &'a [[u32; DEGREE]],
+    from: &'a Viewpoint,
+}
+
+impl Space for Finishing<'_> {
+    #[inline(always)]
+    fn links(&self, node: u32) -> Option<&[u32]> {
+        Some(self.links.get(at(node))?)
+    }
+
+    #[inline(always)]
+    fn ask_links(&self, node: u32) {
+        if let Some(links) = self.links.get(at(node)) {
+            prefetch_numbers(links);
+        }
+    }
+
+    #[inline(always)]
+    fn ask(&self, node: u32) {
+        self.points.sketches().ask(node);
+    }
+
+    #[inline(always)]
+    fn ahead(&self) -> usize {
+        ahead(self.points.sketches().bytes())
+    }
+
+    #[inline(always)]
+    fn key<K: Kernel>(&self, node: u32) -> Option<i32> {
+        self.points.sketches().key::<K>(self.from, node)
+    }
+}
+
+/// The nodes near a point, found from the entry.
+struct Nearest<'a, S> {
+    around: S,
     entry: u32,
+    list: usize,
     walk: &'a mut Walk,
 }
 
-impl Run for Nearest<'_> {
+impl<S: Space> Run for Nearest<'_, S> {
     type Out = Result<Vec<u32>, Damaged>;
 
     #[inline(always)]
@@ -280,9 +387,10 @@ impl Run for Nearest<'_> {
         let Self {
             around,
             entry,
+            list,
             walk,
         } = self;
-        walk.start::<K, _>(&around, entry, LIST)?;
+        walk.start::<K, _>(&around, entry, list)?;
         while walk.expand::<K, _>(&around)?.is_some() {
             walk.look::<K, _>(&around)?;
         }
