@@ -31,7 +31,7 @@ pub(super) fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Er
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         // Clients know this sentence without a position.
-        match text.rsplit_once(" at line ") {
+        match text.split_once(" at line ") {
             Some((sentence, _position)) if sentence.contains("valid point ID") => {
                 Error::Body(sentence.to_owned())
             },

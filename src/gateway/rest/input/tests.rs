@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::compact::{self, Problem};
-use super::vector::{Input, numbers};
+use super::vector::Input;
 use super::{Id, Tree, from_json};
 use crate::gateway::Error;
 use crate::limits::KEPT_DEPTH_MAX;
@@ -107,41 +107,6 @@ fn vectors_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_wrong_with_a_vector_is_said_once() {
-    let read: Result<Vec<Input>, Error> = from_json(b"[[1, 2],\n[1, null]]");
-    let said = read.unwrap_err().to_string();
-    assert!(said.contains("null") && said.contains("a number"), "{said}");
-    assert_eq!(said.matches("at line").count(), 1, "{said}");
-    assert!(said.contains("at line 2"), "{said}");
-}
-
-proptest! {
-    /// Whatever way it is written, the nearest float is read; where a float of 64 bits is written in full,
-    /// that is the one that was sent.
-    #[test]
-    fn every_float_is_read_as_it_was_sent(sent in any::<f32>(), white in "[ \\t\\n\\r]{0,2}") {
-        prop_assume!(sent.is_finite());
-        let ways = [
-            json!(sent).to_string(),
-            json!(f64::from(sent)).to_string(),
-            format!("{sent:e}"),
-            format!("{sent:E}"),
-        ];
-        let text = ways.map(|way| format!("{white}{way}{white}")).join(",");
-        let read: Input = from_json(format!("{white}[{text}]{white}").as_bytes()).unwrap();
-        let shape = Shape { dimensions: 4, ..shape(None) };
-        match read.admit(&shape) {
-            Ok(read) => {
-                let bits: Vec<u32> = read.iter().map(|of| of.to_bits()).collect();
-                prop_assert_eq!(bits, vec![sent.to_bits(); 4]);
-            },
-            // Four of the largest have no length.
-            Err(error) => prop_assert!(error.to_string().contains("norm"), "{}", error),
-        }
-    }
-}
-
-#[test]
 fn ids_are_numbers_and_uuids_in_any_spelling() {
     let read = |text: &str| from_json::<Id>(text.as_bytes()).map(|Id(id)| id.to_string());
     let uuid = "0123abcd-89ab-cdef-0123-456789abcdef";
@@ -233,47 +198,6 @@ fn trees_are_bounded() {
     let wide = format!("[{}0]", "0,".repeat(3 * 1024 * 1024));
     assert!(from_json::<Tree>(wide.as_bytes()).is_err());
     assert!(from_json::<Tree>(br#"{"must": [], "must": []}"#).is_err());
-}
-
-/// A reader of vectors that knows nothing of lists of numbers.
-struct Slow(Input);
-
-impl<'de> serde::Deserialize<'de> for Slow {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lists;
-
-        impl<'de> serde::de::Visitor<'de> for Lists {
-            type Value = Input;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Input, A::Error> {
-                numbers(seq)
-            }
-        }
-
-        deserializer.deserialize_seq(Lists).map(Slow)
-    }
-}
-
-proptest! {
-    #[test]
-    fn lists_are_read_the_same_by_their_text_and_one_by_one(
-        list in prop::collection::vec(any_json(), 0..6),
-        numbers in prop::collection::vec(any::<i32>().prop_map(|of| json!(f64::from(of) / 8.0)), 0..6),
-    ) {
-        for list in [list, numbers] {
-            let text = Value::from(list).to_string();
-            let fast: Result<Input, Error> = from_json(text.as_bytes());
-            let slow: Result<Slow, Error> = from_json(text.as_bytes());
-            match (fast, slow) {
-                (Ok(fast), Ok(Slow(slow))) => prop_assert_eq!(fast, slow),
-                (fast, slow) => prop_assert!(fast.is_err() && slow.is_err(), "{}", text),
-            }
-        }
-    }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

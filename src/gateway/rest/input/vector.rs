@@ -1,9 +1,5 @@
 //! Vectors, read straight into 32-bit floats.
 //!
-//! Nearly all there is in a body is lists of numbers, so they are read apart from the rest: the text of a value is
-//! found first, and when it is a list of numbers each is read as a float, which takes half the time of the
-//! way over any value. Everything else is read again, by what knows of more than numbers.
-//!
 //! What the API knows and this version does not (several vectors, sparse ones, vectors to be made by
 //! a model) is read over and remembered by name, so that it is refused as such and not as a mistake.
 //! Whether the numbers are finite is checked after the cast, by [`vector::admit`].
@@ -11,7 +7,6 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::gateway::Error;
 use crate::limits::DIMENSIONS_MAX;
@@ -108,63 +103,6 @@ pub(in crate::gateway::rest) fn check_name(name: Option<&str>, shape: &Shape) ->
     )))
 }
 
-/// A list of numbers, or the text of what is something else.
-pub(in crate::gateway::rest) fn list_or_text<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Result<Input, &'de str>, D::Error> {
-    let text = <&RawValue>::deserialize(deserializer)?.get();
-    Ok(list(text).map(Input::Dense).ok_or(text))
-}
-
-/// Reads the text of a value that is no list of numbers.
-pub(in crate::gateway::rest) fn read_text<'de, V, E>(
-    text: &'de str,
-    visitor: V,
-) -> Result<V::Value, E>
-where
-    V: Visitor<'de>,
-    E: serde::de::Error,
-{
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_any(visitor).map_err(|error| {
-        let error = error.to_string();
-        // The position in this text says nothing: whoever reads the body adds where the value ends.
-        E::custom(
-            error
-                .rsplit_once(" at line ")
-                .map_or(&*error, |(error, _position)| error),
-        )
-    })
-}
-
-/// The numbers of a list, by the text of a JSON value; `None` when it is something else, or a number
-/// is none in 32 bits.
-fn list(text: &str) -> Option<Dense> {
-    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-    let white = |of: char| matches!(of, ' ' | '\t' | '\n' | '\r');
-    let mut dense = Dense {
-        values: Vec::new(),
-        len: 0,
-    };
-    if inside.trim_matches(white).is_empty() {
-        return Some(dense);
-    }
-    let commas = inside.bytes().filter(|byte| *byte == b',').count();
-    dense.len = commas.saturating_add(1);
-    dense.values.reserve_exact(dense.len.min(DIMENSIONS_MAX));
-    for (at, part) in inside.split(',').enumerate() {
-        // What is JSON and a float to Rust is a number.
-        let number: f32 = part.trim_matches(white).parse().ok()?;
-        if !number.is_finite() {
-            return None;
-        }
-        if at < DIMENSIONS_MAX {
-            dense.values.push(number);
-        }
-    }
-    Some(dense)
-}
-
 /// The numbers of a list, the first of which may have been taken already.
 pub(in crate::gateway::rest) fn numbers<'de, A: SeqAccess<'de>>(
     mut seq: A,
@@ -254,7 +192,7 @@ impl<'de> Deserialize<'de> for Input {
             }
         }
 
-        list_or_text(deserializer)?.or_else(|text| read_text(text, Inputs))
+        deserializer.deserialize_any(Inputs)
     }
 }
 
@@ -321,10 +259,7 @@ impl<'de> Deserialize<'de> for Member {
             }
         }
 
-        match list_or_text(deserializer)? {
-            Ok(list) => Ok(Member::Vector(list)),
-            Err(text) => read_text(text, Members),
-        }
+        deserializer.deserialize_any(Members)
     }
 }
 
