@@ -2,9 +2,12 @@
 //!
 //! After DiskANN's Vamana (Subramanya and others, NeurIPS 2019): every point searches the graph for
 //! itself; of what the search looked at it keeps the nearest, but none that is nearer to one already
-//! kept than to the point itself; the kept are linked back. Twice over all points, in a random
-//! order. What differs, each measured on real embeddings: no slack in the rule (alpha 1), and lists
-//! filled up to the degree with the nearest of what the rule rejected; unfilled ones were much worse.
+//! kept than to the point itself; the kept are linked back. What differs, each measured on real
+//! embeddings: no slack in the rule (alpha 1); lists filled up to the degree with the nearest of what the
+//! rule rejected, since unfilled ones were much worse; and once over all points, in a random order, where
+//! Vamana goes twice: with filled lists searches gained nothing by a second round.
+//!
+//! Walks go by sketches ([`super::sketch`]); the choice among what they went through is by the longer codes.
 //!
 //! Points are taken in batches (as in ParlayANN, Manohar and others, PPoPP 2024): all of a batch
 //! search the graph as it was before, then their links are put in. So threads need no locks, and the
@@ -87,14 +90,48 @@ impl Links {
     }
 }
 
+/// Links of all points: while they grow, or finished.
+pub(super) trait Neighbours {
+    /// Those of a point, at most [`SLACK`], up to the first [`NONE`].
+    fn of(&self, point: u32) -> &[u32];
+    /// The memory that they lie in.
+    fn memory(&self, point: u32) -> &[u32];
+}
+
+impl Neighbours for Links {
+    #[inline(always)]
+    fn of(&self, point: u32) -> &[u32] {
+        Self::of(self, point)
+    }
+
+    #[inline(always)]
+    fn memory(&self, point: u32) -> &[u32] {
+        self.row(point)
+    }
+}
+
+impl Neighbours for [[u32; DEGREE]] {
+    #[inline(always)]
+    fn of(&self, point: u32) -> &[u32] {
+        self.get(at(point))
+            .map(<[u32; DEGREE]>::as_slice)
+            .unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn memory(&self, point: u32) -> &[u32] {
+        self.of(point)
+    }
+}
+
 /// The graph, seen from one of its points.
-pub(super) struct Around<'a> {
+pub(super) struct Around<'a, L: ?Sized> {
     pub(super) points: &'a Points,
-    pub(super) links: &'a Links,
+    pub(super) links: &'a L,
     pub(super) from: &'a Viewpoint,
 }
 
-impl Space for Around<'_> {
+impl<L: Neighbours + ?Sized> Space for Around<'_, L> {
     #[inline(always)]
     fn links(&self, node: u32) -> Option<&[u32]> {
         Some(self.links.of(node))
@@ -102,7 +139,7 @@ impl Space for Around<'_> {
 
     #[inline(always)]
     fn ask_links(&self, node: u32) {
-        prefetch_numbers(self.links.row(node));
+        prefetch_numbers(self.links.memory(node));
     }
 
     #[inline(always)]
@@ -281,7 +318,7 @@ fn add(
 
 /// A point's search for its neighbours.
 struct Search<'a> {
-    around: Around<'a>,
+    around: Around<'a, Links>,
     point: u32,
     entry: u32,
     walk: &'a mut Walk,

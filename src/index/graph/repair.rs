@@ -17,12 +17,12 @@
 use rayon::prelude::*;
 
 use super::super::{Error, Job};
-use super::kernels::{Kernel, Level, Run, prefetch_numbers, run};
+use super::kernels::{Kernel, Level, Run, run};
 use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
 use super::points::Points;
 use super::sketch::Viewpoint;
-use super::walk::{DEGREE, Damaged, NONE, Space, Walk, ahead};
+use super::walk::{DEGREE, Damaged, NONE, Space, Walk};
 
 /// Equal points that one of them leads to.
 const FAN: usize = 4;
@@ -30,7 +30,7 @@ const FAN: usize = 4;
 /// The list of a search for nodes near one that is cut off.
 const LIST: usize = 64;
 
-/// The list of a search for a node itself: shorter than that of any search, which is to find it too.
+/// The list of a search for a node itself: short, so that those that searches usually have find it too.
 const LIST_OF_ITS_OWN: usize = 24;
 
 /// How often nodes that are not found are linked and searched for again.
@@ -278,14 +278,14 @@ impl Graph {
         let alone = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
         let mut sought: Vec<u32> = alone.map(|(node, _)| node).collect();
         for _pass in 0..PASSES {
-            let links = &self.links;
+            let links = self.links.as_slice();
             let search = |(walk, from): &mut (Walk, Viewpoint), node: &u32| {
                 if (job.stop)() {
                     return Some(Err(Error::Stopped));
                 }
                 points.stand(*node, from);
                 let nearest = Nearest {
-                    around: Finishing {
+                    around: Around {
                         points,
                         links,
                         from,
@@ -332,42 +332,6 @@ impl Graph {
         if let Some(tree) = self.tree.get_mut(at(node)) {
             *tree |= 1 << slot;
         }
-    }
-}
-
-/// The finished links, seen from one of the points.
-struct Finishing<'a> {
-    points: &'a Points,
-    links: &'a [[u32; DEGREE]],
-    from: &'a Viewpoint,
-}
-
-impl Space for Finishing<'_> {
-    #[inline(always)]
-    fn links(&self, node: u32) -> Option<&[u32]> {
-        Some(self.links.get(at(node))?)
-    }
-
-    #[inline(always)]
-    fn ask_links(&self, node: u32) {
-        if let Some(links) = self.links.get(at(node)) {
-            prefetch_numbers(links);
-        }
-    }
-
-    #[inline(always)]
-    fn ask(&self, node: u32) {
-        self.points.sketches().ask(node);
-    }
-
-    #[inline(always)]
-    fn ahead(&self) -> usize {
-        ahead(self.points.sketches().bytes())
-    }
-
-    #[inline(always)]
-    fn key<K: Kernel>(&self, node: u32) -> Option<i32> {
-        self.points.sketches().key::<K>(self.from, node)
     }
 }
 
