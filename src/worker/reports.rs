@@ -10,6 +10,7 @@ use super::Error;
 use super::host::{Host, Place};
 use super::hosted::Hosted;
 use crate::coordination::keys;
+use crate::fault::chain;
 use crate::ids::ShardId;
 use crate::rpc::{convert, proto};
 use crate::tasks::Tasks;
@@ -20,6 +21,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 const DISK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to count what payload indexes know.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long etcd has to say whether a shard without a record has one by now. Shorter than whoever asks for a
+/// report waits for it.
+const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How much a report tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,7 @@ pub(super) async fn gather(
 ) -> Result<Vec<proto::ShardReport>, Error> {
     let mut reports = Vec::new();
     let places = host.all_places();
+    read_records(host, &places).await;
     for (shard, place) in &places {
         let locked = tokio::time::timeout(LOCK_TIMEOUT, place.hosted.lock()).await;
         let open = locked.ok().and_then(|hosted| hosted.clone());
@@ -83,6 +89,30 @@ pub(super) async fn gather(
         }
     }
     Ok(reports)
+}
+
+/// Reads what etcd says by now, when a shard has no record that this worker knows of: one that was just made has one
+/// on its way, and is no orphan. When etcd does not answer, what it said last is used.
+async fn read_records(host: &Host, places: &[(ShardId, Arc<Place>)]) {
+    let is_known = |shard: &ShardId| {
+        let collection = shard.collection.to_string();
+        host.shards
+            .view()
+            .get(&keys::shard_suffix(*shard))
+            .is_some()
+            || host.tombstones.view().get(&collection).is_some()
+    };
+    if places.iter().all(|(shard, _place)| is_known(shard)) {
+        return;
+    }
+    let deadline = host.clock.now() + RECORD_TIMEOUT;
+    if let Err(error) = host.shards.refresh(deadline).await {
+        let error = chain(&error);
+        tracing::debug!(
+            error,
+            "shards without a record are told of by what etcd said last"
+        );
+    }
 }
 
 /// How full the disk is; none when nobody can say in time.

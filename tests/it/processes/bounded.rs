@@ -1,11 +1,17 @@
 //! What one request may take, and what it says when it would take more.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::local_cluster::LocalCluster;
+use crate::support::wait_for::wait_for;
 
 /// Bytes of a payload of which three are more than a payload may have, and one is not.
 const LARGE: usize = 7 * 1024 * 1024;
+
+/// How long a component on a busy machine may be silent, of which a status tells.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_payload_grows_to_its_bound_and_a_read_by_ids_ends_at_its_own() {
@@ -14,10 +20,16 @@ async fn a_payload_grows_to_its_bound_and_a_read_by_ids_ends_at_its_own() {
     let vectors = json!({"vectors": {"size": 2, "distance": "Dot"}});
     cluster.must("PUT", "/collections/c", &vectors).await;
     // Nobody has asked it anything: it is known to be whole and empty.
-    let made = cluster.must("GET", "/collections/c", &Value::Null).await;
-    assert_eq!(made["status"], "green", "{made}");
-    let state = cluster.status().await.unwrap();
-    assert_eq!(state["jobs"], json!([]), "{state}");
+    wait_for("a collection that is green", LIMIT, || async {
+        let made = cluster.must("GET", "/collections/c", &Value::Null).await;
+        (made["status"] == "green").then_some(())
+    })
+    .await;
+    wait_for("a cluster with nothing to do", LIMIT, || async {
+        let state = cluster.status().await?;
+        (state["jobs"] == json!([])).then_some(())
+    })
+    .await;
 
     let points: Vec<Value> = (1..=8)
         .map(|id| json!({"id": id, "vector": [id, 0]}))
