@@ -36,6 +36,7 @@ mod code;
 mod effort;
 mod entries;
 mod file;
+mod find;
 mod grow;
 mod inherit;
 mod kernels;

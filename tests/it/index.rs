@@ -3,6 +3,7 @@
 
 mod again;
 mod beside;
+mod found;
 mod graph;
 mod memory;
 

@@ -7,15 +7,17 @@ use roaring::RoaringBitmap;
 
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape, Turned, Width};
+use super::effort::{Effort, FEW};
 use super::entries::{self, Entries};
 use super::file::{Parts, write};
+use super::find::Finder;
 use super::inherit::{Inherited, measured_before};
 use super::link::{Links, entry, insert, link};
 use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
 use super::order::Order;
 use super::points::{Points, Survey, portions, survey};
-use super::repair::{Finished, finish};
+use super::repair::{Finished, mend};
 use super::rotate::shuffle;
 use super::view::View;
 use super::{Graph, Grown, Layout, Parameters};
@@ -51,7 +53,6 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         Some(linked) => linked,
         None => whole(job, all, parameters)?,
     };
-    let entries = entries::choose(&points, &linked.graph.links, linked.measured.shape);
     drop(points);
     let Survey { covered, coder, .. } = survey;
     let Measured {
@@ -61,7 +62,7 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
     } = linked.measured;
     let rows: Vec<Row> = covered.iter().collect();
     let order = Order::new(job, &linked.graph)?;
-    let mut entries = Entries::of(entries, &records, shape);
+    let mut entries = linked.entries;
     for node in &mut entries.nodes {
         *node = order.node(*node);
     }
@@ -100,6 +101,7 @@ struct All<'a> {
 /// The graph of all rows.
 struct Linked {
     graph: Finished,
+    entries: Entries,
     /// Rows that came or went since the last whole build.
     changed: u64,
     measured: Measured,
@@ -141,12 +143,9 @@ fn onward(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Option
     insert(job, all.points, (&mut links, entry), &fresh)?;
     let measured = before.map(|before| as_before(job, all, before));
     let measured = measured.transpose()?;
-    let (graph, measured) = end(job, all, (links, entry), (&held, measured, parameters))?;
-    Ok(Some(Linked {
-        graph,
-        changed,
-        measured,
-    }))
+    let mut linked = end(job, all, (links, entry), (&held, measured, parameters))?;
+    linked.changed = changed;
+    Ok(Some(linked))
 }
 
 /// A build that links every row.
@@ -154,32 +153,56 @@ fn whole(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Linked,
     let entry = entry(all.points, all.firsts, &[]);
     let held = held_out(all.firsts, entry, None);
     let links = link(job, all.points, (all.firsts, &held), (entry, SEED))?;
-    let (graph, measured) = end(job, all, (links, entry), (&held, None, parameters))?;
-    Ok(Linked {
-        graph,
-        changed: 0,
-        measured,
-    })
+    end(job, all, (links, entry), (&held, None, parameters))
 }
 
-/// The end of both: measures by what is held out, if nothing was measured yet, and links that too.
+/// The end of both: measures by what is held out, if nothing was measured yet, and links that too. Then every
+/// row is searched for.
 fn end(
     job: &Job<'_>,
     all: All<'_>,
     (mut links, entry): (Links, u32),
     (held, measured, parameters): (&[u32], Option<Measured>, &Parameters),
-) -> Result<(Finished, Measured), Error> {
+) -> Result<Linked, Error> {
     let (points, firsts) = (all.points, all.firsts);
     let measured = match measured {
         Some(measured) => measured,
         None => {
-            let graph = finish(job, points, firsts, (&links, entry), held)?;
-            choose(job, all, (&graph, held), parameters)?
+            let graph = mend(job, points, firsts, (&links, entry), held)?;
+            choose(job, all, (&graph.finish(held)?, held), parameters)?
         },
     };
     insert(job, points, (&mut links, entry), held)?;
-    let graph = finish(job, points, firsts, (&links, entry), &[])?;
-    Ok((graph, measured))
+    let mut graph = mend(job, points, firsts, (&links, entry), &[])?;
+    drop(links);
+    let entries = entries::choose(points, graph.links(), measured.shape);
+    let entries = Entries::of(entries, &measured.records, measured.shape);
+    let Survey { covered, coder, .. } = all.survey;
+    let rows: Vec<Row> = covered.iter().collect();
+    let Effort { learnt, .. } = measured.found.effort;
+    // As whoever opens the file will have it.
+    let coder = Coder {
+        longest: learnt.longest,
+        typical: learnt.typical,
+        ..coder.clone()
+    };
+    let finder = Finder {
+        job,
+        coder: &coder,
+        covered,
+        rows: &rows,
+        records: &measured.records,
+        shape: measured.shape,
+        entries: &entries,
+        plan: measured.found.effort.plan(measured.shape.width, FEW, None),
+    };
+    graph.let_be_found(firsts, &finder)?;
+    Ok(Linked {
+        graph: graph.finish(&[])?,
+        entries,
+        changed: 0,
+        measured,
+    })
 }
 
 /// Codes the rows as the graph before had them, whose measured effort holds for few new rows.

@@ -8,15 +8,14 @@
 //! away again, and a tree of `n` nodes has `n - 1` links: somewhere there is always a slot.
 //!
 //! Reached is not found: a node that only far ones link to is passed by. So each is also linked from one of
-//! those that it links to itself, where there is room; and in the end each is searched for, and those that a
-//! short walk does not find are linked from where it came.
+//! those that it links to itself, where there is room; and in the end each is searched for as queries are
+//! ([`super::find`]), and those that are not found are linked from where that search came.
 //!
 //! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
 //! one finds all, and none has more than a few links for the others.
 
-use rayon::prelude::*;
-
 use super::super::{Error, Job};
+use super::find::{Finder, Lost};
 use super::kernels::{Kernel, Level, Run, run};
 use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
@@ -30,11 +29,9 @@ const FAN: usize = 4;
 /// The list of a search for nodes near one that is cut off.
 const LIST: usize = 64;
 
-/// The list of a search for a node itself: short, so that those that searches usually have find it too.
-const LIST_OF_ITS_OWN: usize = 24;
-
-/// How often nodes that are not found are linked and searched for again.
-const PASSES: usize = 3;
+/// How often all nodes are searched for at most: the first time finds those to be linked, a second one that all are
+/// found; where walks are short and data is odd it took four.
+const PASSES: usize = 6;
 
 /// Links of a node that go to others which have none from near.
 const GIVEN_MAX: u8 = 4;
@@ -51,39 +48,33 @@ pub(super) struct Finished {
 
 /// Takes over the links, hangs equal points in, and sees to it that all nodes are reached, but those
 /// that are held out, which no link leads to.
-pub(super) fn finish(
+pub(super) fn mend(
     job: &Job<'_>,
     points: &Points,
     firsts: &[u32],
     (links, entry): (&Links, u32),
     held: &[u32],
-) -> Result<Finished, Error> {
+) -> Result<Graph, Error> {
     let table = pruned(points, links);
     let mut graph = Graph {
         tree: vec![0; table.len()],
         reached: vec![false; table.len()],
         links: table,
+        entry,
         queue: Vec::new(),
     };
     graph.hang_equals(firsts);
     graph.reach(None, entry);
     graph.spread(job)?;
-    graph.mend(job, points, (links, entry), held)?;
+    graph.mend(job, points, links, held)?;
     graph.link_back(job, firsts)?;
-    // Who only measures does without.
-    if held.is_empty() {
-        graph.let_be_found(job, points, firsts, entry)?;
-    }
-    let finished = Finished {
-        links: graph.links,
-        entry,
-    };
-    check(&finished, held)?;
-    Ok(finished)
+    Ok(graph)
 }
 
-struct Graph {
+/// A graph whose nodes are all reached, and what may still be changed of it.
+pub(super) struct Graph {
     links: Vec<[u32; DEGREE]>,
+    entry: u32,
     /// For each node, a bit for each slot whose link is part of the tree.
     tree: Vec<u32>,
     reached: Vec<bool>,
@@ -92,6 +83,22 @@ struct Graph {
 }
 
 impl Graph {
+    /// The links as they are.
+    pub(super) fn links(&self) -> &[[u32; DEGREE]] {
+        &self.links
+    }
+
+    /// Ends the repair: checks that each link leads to a node, and that every node is reached but those that
+    /// are held out.
+    pub(super) fn finish(self, held: &[u32]) -> Result<Finished, Error> {
+        let finished = Finished {
+            links: self.links,
+            entry: self.entry,
+        };
+        check(&finished, held)?;
+        Ok(finished)
+    }
+
     /// Gives equal points the links of the first of them, and hangs them below it.
     fn hang_equals(&mut self, firsts: &[u32]) {
         let equals = (0u32..).zip(firsts).filter(|(_, first)| **first != NONE);
@@ -175,7 +182,7 @@ impl Graph {
         &mut self,
         job: &Job<'_>,
         points: &Points,
-        (links, entry): (&Links, u32),
+        links: &Links,
         held: &[u32],
     ) -> Result<(), Error> {
         let (mut walk, mut from) = (Walk::new(points.count()), Viewpoint::default());
@@ -195,8 +202,7 @@ impl Graph {
                 Level::best(),
                 Nearest {
                     around,
-                    entry,
-                    list: LIST,
+                    entry: self.entry,
                     walk: &mut walk,
                 },
             );
@@ -267,57 +273,27 @@ impl Graph {
         Ok(())
     }
 
-    /// Searches for each node, and links those that are not found from the nearest that are.
-    fn let_be_found(
+    /// Searches for each node that equals no earlier one, and links those that are not found from the nearest
+    /// that are; then again, since such a link takes the place of another that may have led to somebody.
+    pub(super) fn let_be_found(
         &mut self,
-        job: &Job<'_>,
-        points: &Points,
         firsts: &[u32],
-        entry: u32,
+        finder: &Finder<'_>,
     ) -> Result<(), Error> {
         let alone = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
-        let mut sought: Vec<u32> = alone.map(|(node, _)| node).collect();
+        let alone: Vec<u32> = alone.map(|(node, _)| node).collect();
         for _pass in 0..PASSES {
-            let links = self.links.as_slice();
-            let search = |(walk, from): &mut (Walk, Viewpoint), node: &u32| {
-                if (job.stop)() {
-                    return Some(Err(Error::Stopped));
-                }
-                points.stand(*node, from);
-                let nearest = Nearest {
-                    around: Around {
-                        points,
-                        links,
-                        from,
-                    },
-                    entry,
-                    list: LIST_OF_ITS_OWN,
-                    walk,
-                };
-                match run(Level::best(), nearest) {
-                    Ok(near) if near.contains(node) => None,
-                    Ok(near) => Some(Ok((*node, near))),
-                    Err(Damaged) => Some(Err(Error::Unsound {
-                        what: "a link to nowhere",
-                    })),
-                }
-            };
-            let lost: Vec<(u32, Vec<u32>)> = sought
-                .par_iter()
-                .map_init(|| (Walk::new(points.count()), Viewpoint::default()), search)
-                .flatten()
-                .collect::<Result<_, _>>()?;
-            for (node, near) in &lost {
+            let lost = finder.lost((&self.links, self.entry), &alone)?;
+            if lost.is_empty() {
+                break;
+            }
+            for Lost { node, near } in lost {
                 let slot = near
                     .iter()
                     .find_map(|near| Some((*near, self.slot(*near)?)));
                 if let Some(slot) = slot {
-                    self.replace(slot, *node);
+                    self.replace(slot, node);
                 }
-            }
-            sought = lost.into_iter().map(|(node, _)| node).collect();
-            if sought.is_empty() {
-                break;
             }
         }
         Ok(())
@@ -339,7 +315,6 @@ impl Graph {
 struct Nearest<'a, S> {
     around: S,
     entry: u32,
-    list: usize,
     walk: &'a mut Walk,
 }
 
@@ -351,10 +326,9 @@ impl<S: Space> Run for Nearest<'_, S> {
         let Self {
             around,
             entry,
-            list,
             walk,
         } = self;
-        walk.start::<K, _>(&around, entry, list)?;
+        walk.start::<K, _>(&around, entry, LIST)?;
         while walk.expand::<K, _>(&around)?.is_some() {
             walk.look::<K, _>(&around)?;
         }

@@ -1,11 +1,10 @@
 //! A scan: the codes of all allowed rows, in their order.
 
 use super::super::Error;
-use super::code::Width;
 use super::effort::Plan;
-use super::kernels::{Kernel, Level, Run, run};
+use super::kernels::{Kernel, Level, Run};
 use super::numbers::at;
-use super::search::{Coded, Lane, With, damaged};
+use super::search::{Coded, Lane, With, damaged, run_coded};
 use super::view::{Asked, View};
 use super::walk::{Damaged, Space};
 use crate::rows::Row;
@@ -29,12 +28,7 @@ pub(super) fn scan(
         lane,
     };
     let level = Level::best();
-    match view.shape.width {
-        Width::Two => run(level, Coded::<2, _>(scan)),
-        Width::Four => run(level, Coded::<4, _>(scan)),
-        Width::Eight => run(level, Coded::<8, _>(scan)),
-        Width::Full => run(level, Coded::<32, _>(scan)),
-    }
+    run_coded(level, view.shape.width, scan)
 }
 
 struct Scan<'a, 'l> {

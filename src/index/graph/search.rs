@@ -254,7 +254,7 @@ fn widened(list: usize, part: f64) -> usize {
 }
 
 /// Walks for all queries, and leaves what is nearest in the lanes' pools.
-fn walk(
+pub(super) fn walk(
     view: &View<'_>,
     with: &With<'_>,
     (plan, list): (Plan, usize),
@@ -272,11 +272,22 @@ fn walk(
         queries,
         lanes,
     };
-    match view.shape.width {
-        Width::Two => run(level, Coded::<2, _>(walks)),
-        Width::Four => run(level, Coded::<4, _>(walks)),
-        Width::Eight => run(level, Coded::<8, _>(walks)),
-        Width::Full => run(level, Coded::<32, _>(walks)),
+    run_coded(level, view.shape.width, walks)
+}
+
+/// Does work on codes of this width.
+pub(super) fn run_coded<W, Out>(level: Level, width: Width, work: W) -> Out
+where
+    Coded<2, W>: Run<Out = Out>,
+    Coded<4, W>: Run<Out = Out>,
+    Coded<8, W>: Run<Out = Out>,
+    Coded<32, W>: Run<Out = Out>,
+{
+    match width {
+        Width::Two => run(level, Coded::<2, _>(work)),
+        Width::Four => run(level, Coded::<4, _>(work)),
+        Width::Eight => run(level, Coded::<8, _>(work)),
+        Width::Full => run(level, Coded::<32, _>(work)),
     }
 }
 

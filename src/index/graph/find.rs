@@ -1,0 +1,122 @@
+//! Whether a search finds each row by its own vector.
+//!
+//! The graph that is about to be written is searched as it will be: from its entries, by its codes, at the effort
+//! that was measured, with the end by distance. A harder search goes the way of an easier one and then on, so what
+//! is found here is found by every search that looks as hard or harder.
+
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::super::{Error, Job};
+use super::code::{Coder, Shape};
+use super::effort::Plan;
+use super::entries::Entries;
+use super::kernels::{Kernel, Level, Run};
+use super::search::{Coded, Lane, With, damaged, run_coded, unsound, walk};
+use super::view::{Asked, View};
+use super::walk::{DEGREE, Damaged, Space};
+use crate::rows::Row;
+use crate::vector::Distance;
+
+/// What searches for rows.
+pub(super) struct Finder<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) coder: &'a Coder,
+    pub(super) covered: &'a RoaringBitmap,
+    /// The row of each node.
+    pub(super) rows: &'a [Row],
+    pub(super) records: &'a [u8],
+    pub(super) shape: Shape,
+    pub(super) entries: &'a Entries,
+    pub(super) plan: Plan,
+}
+
+/// A node that its own vector does not find.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) node: u32,
+    /// What was found instead, the nearest first.
+    pub(super) near: Vec<u32>,
+}
+
+impl Finder<'_> {
+    /// Those of these nodes that their own vectors do not find, though they are nearer by their codes than what is
+    /// found.
+    pub(super) fn lost(
+        &self,
+        (links, entry): (&[[u32; DEGREE]], u32),
+        nodes: &[u32],
+    ) -> Result<Vec<Lost>, Error> {
+        let view = View {
+            links,
+            records: self.records,
+            rows: self.rows,
+            sorted: None,
+            shape: self.shape,
+            entry,
+            entries: self.entries.view(),
+            unchecked: None,
+        };
+        let one = |lane: &mut Lane, node: &u32| self.seek(&view, lane, *node).transpose();
+        nodes
+            .par_iter()
+            .map_init(|| Lane::new(view.count()), one)
+            .flatten()
+            .collect()
+    }
+
+    fn seek(&self, view: &View<'_>, lane: &mut Lane, node: u32) -> Result<Option<Lost>, Error> {
+        let row = view.row(node).ok_or_else(unsound)?;
+        // One that cannot be read is nobody's to find.
+        let Some(vector) = self.job.rows.vector(row) else {
+            return Ok(None);
+        };
+        let with = With {
+            coder: self.coder,
+            rows: self.job.rows,
+            covered: self.covered,
+            allowed: None,
+            stop: self.job.stop,
+        };
+        let lanes = std::slice::from_mut(lane);
+        walk(
+            view,
+            &with,
+            (self.plan, self.plan.longest),
+            &[vector],
+            lanes,
+        )?;
+        let own = Own { view, lane, node };
+        let own = run_coded(Level::best(), self.shape.width, own).map_err(damaged)?;
+        let pool = lane.pool();
+        // Of products others may be nearer to a vector than itself: then it is nobody's to find.
+        let last = if self.coder.distance == Distance::Dot {
+            pool.key_at(self.plan.k.saturating_sub(1))
+        } else {
+            pool.bound().min(lane.walk.limits.kept)
+        };
+        if own >= last || pool.nearest().any(|(_, found)| found == node) {
+            return Ok(None);
+        }
+        let near = pool.nearest().map(|(_, found)| found).collect();
+        Ok(Some(Lost { node, near }))
+    }
+}
+
+/// How far a node is from the last query.
+struct Own<'a> {
+    view: &'a View<'a>,
+    lane: &'a Lane,
+    node: u32,
+}
+
+impl<const BITS: u8> Run for Coded<BITS, Own<'_>> {
+    type Out = Result<i32, Damaged>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Self::Out {
+        let Self(Own { view, lane, node }) = self;
+        let query = lane.query();
+        Asked::<BITS> { view, query }.key::<K>(node).ok_or(Damaged)
+    }
+}
