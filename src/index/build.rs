@@ -27,7 +27,7 @@ pub enum Step {
     Reading,
     /// Building the structure: trees, for instance.
     Growing,
-    /// Comparing its answers with the exact ones, to choose how hard searches look.
+    /// Comparing its answers with the exact ones, to choose how hard searches look, and looking for each row.
     Measuring,
     /// Making it durable and giving it its name.
     Publishing,

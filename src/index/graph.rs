@@ -9,8 +9,9 @@
 //!
 //! The build ([`points`], [`link`], [`repair`]) works on codes of its own, of two bits for its walks
 //! ([`sketch`]) and of seven for its choices, and gives the same graph for any number of threads. It starts
-//! from the graph before where that is less work ([`inherit`]). Near nodes are laid beside each other
-//! ([`order`]). At its peak it needs about `2.75 * padded dimensions + 450` bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
+//! from the graph before where that is less work ([`inherit`]). In the end each row is searched for, and linked if it is
+//! not found ([`find`]). Near nodes are laid beside each other
+//! ([`order`]). At its peak, with codes, it needs about `2.75 * padded dimensions + 450` bytes of memory a row, where the dimensions are padded to a multiple of 128. It chooses the width of
 //! the code and the length of the list by the recall that rows find which are held out of the graph
 //! until then ([`measure`]); both stand in the manifest.
 //!

@@ -402,7 +402,7 @@ impl Host {
             .collect()
     }
 
-    fn known_place(&self, shard: ShardId) -> Option<Arc<Place>> {
+    pub(super) fn known_place(&self, shard: ShardId) -> Option<Arc<Place>> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.get(&shard).cloned()
     }

@@ -22,7 +22,7 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to count what payload indexes know.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long etcd has to say whether a shard without a record has one by now. Shorter than whoever asks for a
+/// How long etcd has to say whether a shard without a record has one by now: a part of what whoever asks for a
 /// report waits for it.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -44,8 +44,8 @@ pub(super) async fn gather(
     depth: Depth,
 ) -> Result<Vec<proto::ShardReport>, Error> {
     let mut reports = Vec::new();
+    read_records(host).await;
     let places = host.all_places();
-    read_records(host, &places).await;
     for (shard, place) in &places {
         let locked = tokio::time::timeout(LOCK_TIMEOUT, place.hosted.lock()).await;
         let open = locked.ok().and_then(|hosted| hosted.clone());
@@ -83,17 +83,17 @@ pub(super) async fn gather(
         let Some(shard) = keys::shard_of_suffix(suffix) else {
             continue;
         };
-        let known = places.iter().any(|(known, _place)| *known == shard);
-        if held.value.primary == host.node && !known {
+        // Asked now: it may have been made since the others were listed.
+        if held.value.primary == host.node && host.known_place(shard).is_none() {
             reports.push(missing(blank(shard)));
         }
     }
     Ok(reports)
 }
 
-/// Reads what etcd says by now, when a shard has no record that this worker knows of: one that was just made has one
-/// on its way, and is no orphan. When etcd does not answer, what it said last is used.
-async fn read_records(host: &Host, places: &[(ShardId, Arc<Place>)]) {
+/// Reads what etcd says by now, when a shard has no record that this worker knows of: that of a collection that was
+/// just made may be on its way. When etcd does not answer, what it said last is used.
+async fn read_records(host: &Host) {
     let is_known = |shard: &ShardId| {
         let collection = shard.collection.to_string();
         host.shards
@@ -102,7 +102,11 @@ async fn read_records(host: &Host, places: &[(ShardId, Arc<Place>)]) {
             .is_some()
             || host.tombstones.view().get(&collection).is_some()
     };
-    if places.iter().all(|(shard, _place)| is_known(shard)) {
+    if host
+        .all_places()
+        .iter()
+        .all(|(shard, _place)| is_known(shard))
+    {
         return;
     }
     let deadline = host.clock.now() + RECORD_TIMEOUT;

@@ -1,20 +1,24 @@
 //! Whether a search finds each row by its own vector.
 //!
-//! The graph that is about to be written is searched as it will be: from its entries, by its codes, at the effort
-//! that was measured, with the end by distance. A harder search goes the way of an easier one and then on, so what
-//! is found here is found by every search that looks as hard or harder.
+//! The graph that is about to be written is searched as it will be: from its entries, by its codes, with the end by
+//! distance, at the least effort that a collection may learn. A walk for as many neighbours at a higher effort goes the
+//! same way and then on, but for nodes that are equally near; so what a walk comes by here, all come by. What it comes
+//! by is answered unless codes are too coarse to tell it from others, which no link would mend.
+//!
+//! A build that is told to stop ends with [`Error::Stopped`]; a link to nowhere with [`Error::Unsound`].
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-use super::super::{Error, Job};
+use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape};
 use super::effort::Plan;
 use super::entries::Entries;
 use super::kernels::{Kernel, Level, Run};
-use super::search::{Coded, Lane, With, damaged, run_coded, unsound, walk};
+use super::numbers::wide;
+use super::search::{Coded, Lane, With, run_coded, walk};
 use super::view::{Asked, View};
-use super::walk::{DEGREE, Damaged, Space};
+use super::walk::{DEGREE, Space};
 use crate::rows::Row;
 use crate::vector::Distance;
 
@@ -35,9 +39,15 @@ pub(super) struct Finder<'a> {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) node: u32,
-    /// What was found instead, the nearest first.
+    /// What was found instead, the nearest first, at most [`NEAR`].
     pub(super) near: Vec<u32>,
 }
+
+/// Nodes that are told of those that were found instead.
+const NEAR: usize = 32;
+
+/// Nodes that are searched for before it is said how far that is.
+const PORTION: usize = 4_096;
 
 impl Finder<'_> {
     /// Those of these nodes that their own vectors do not find, though they are nearer by their codes than what is
@@ -58,15 +68,21 @@ impl Finder<'_> {
             unchecked: None,
         };
         let one = |lane: &mut Lane, node: &u32| self.seek(&view, lane, *node).transpose();
-        nodes
-            .par_iter()
-            .map_init(|| Lane::new(view.count()), one)
-            .flatten()
-            .collect()
+        let (mut lost, mut done) = (Vec::new(), 0u64);
+        for portion in nodes.chunks(PORTION) {
+            let found = portion
+                .par_iter()
+                .map_init(|| Lane::new(view.count()), one)
+                .flatten();
+            lost.extend(found.collect::<Result<Vec<Lost>, Error>>()?);
+            done = done.saturating_add(wide(portion.len()));
+            self.job.report(Step::Measuring, done, wide(nodes.len()));
+        }
+        Ok(lost)
     }
 
     fn seek(&self, view: &View<'_>, lane: &mut Lane, node: u32) -> Result<Option<Lost>, Error> {
-        let row = view.row(node).ok_or_else(unsound)?;
+        let row = view.row(node).ok_or(NOWHERE)?;
         // One that cannot be read is nobody's to find.
         let Some(vector) = self.job.rows.vector(row) else {
             return Ok(None);
@@ -85,9 +101,11 @@ impl Finder<'_> {
             (self.plan, self.plan.longest),
             &[vector],
             lanes,
-        )?;
+        )
+        .map_err(told)?;
         let own = Own { view, lane, node };
-        let own = run_coded(Level::best(), self.shape.width, own).map_err(damaged)?;
+        let own = run_coded(Level::best(), self.shape.width, own);
+        let own = own.ok_or(NOWHERE)?;
         let pool = lane.pool();
         // Of products others may be nearer to a vector than itself: then it is nobody's to find.
         let last = if self.coder.distance == Distance::Dot {
@@ -98,8 +116,23 @@ impl Finder<'_> {
         if own >= last || pool.nearest().any(|(_, found)| found == node) {
             return Ok(None);
         }
-        let near = pool.nearest().map(|(_, found)| found).collect();
+        let near = pool.nearest().take(NEAR).map(|(_, found)| found);
+        let near = near.collect();
         Ok(Some(Lost { node, near }))
+    }
+}
+
+/// Of a graph in memory.
+const NOWHERE: Error = Error::Unsound {
+    what: "a link to nowhere",
+};
+
+/// What a walk calls damage of a file is a fault of the build here.
+fn told(error: Error) -> Error {
+    if matches!(error, Error::Corrupt { .. }) {
+        NOWHERE
+    } else {
+        error
     }
 }
 
@@ -111,12 +144,12 @@ struct Own<'a> {
 }
 
 impl<const BITS: u8> Run for Coded<BITS, Own<'_>> {
-    type Out = Result<i32, Damaged>;
+    type Out = Option<i32>;
 
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Out {
         let Self(Own { view, lane, node }) = self;
         let query = lane.query();
-        Asked::<BITS> { view, query }.key::<K>(node).ok_or(Damaged)
+        Asked::<BITS> { view, query }.key::<K>(node)
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use super::super::learn::EFFORTS;
 use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape, Turned, Width};
 use super::effort::{Effort, FEW};
@@ -17,7 +18,7 @@ use super::measure::{Found, held_out, measure, questions};
 use super::numbers::wide;
 use super::order::Order;
 use super::points::{Points, Survey, portions, survey};
-use super::repair::{Finished, mend};
+use super::repair::{Finished, repair};
 use super::rotate::shuffle;
 use super::view::View;
 use super::{Graph, Grown, Layout, Parameters};
@@ -168,12 +169,12 @@ fn end(
     let measured = match measured {
         Some(measured) => measured,
         None => {
-            let graph = mend(job, points, firsts, (&links, entry), held)?;
+            let graph = repair(job, points, firsts, (&links, entry), held)?;
             choose(job, all, (&graph.finish(held)?, held), parameters)?
         },
     };
     insert(job, points, (&mut links, entry), held)?;
-    let mut graph = mend(job, points, firsts, (&links, entry), &[])?;
+    let mut graph = repair(job, points, firsts, (&links, entry), &[])?;
     drop(links);
     let entries = entries::choose(points, graph.links(), measured.shape);
     let entries = Entries::of(entries, &measured.records, measured.shape);
@@ -194,7 +195,10 @@ fn end(
         records: &measured.records,
         shape: measured.shape,
         entries: &entries,
-        plan: measured.found.effort.plan(measured.shape.width, FEW, None),
+        plan: measured
+            .found
+            .effort
+            .plan(measured.shape.width, FEW, Some(EFFORTS[0])),
     };
     graph.let_be_found(firsts, &finder)?;
     Ok(Linked {

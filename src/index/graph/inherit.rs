@@ -5,7 +5,7 @@
 //! links of that one, as FreshDiskANN deletes (Singh and others, 2021), pruned by the rule of every
 //! build; what is new is linked in as by a whole build. Codes, mean and
 //! checksums are made anew, since they cost little. So a build costs in proportion to what changed,
-//! with a fixed part for each row that is read and coded.
+//! with a fixed part for each row, which is read, coded and searched for.
 //!
 //! Graphs that grow this way for ever would drift from what a whole build makes: once as many rows
 //! came and went since the last whole one as are left of it, the build is a whole one again.

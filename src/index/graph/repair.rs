@@ -9,10 +9,12 @@
 //!
 //! Reached is not found: a node that only far ones link to is passed by. So each is also linked from one of
 //! those that it links to itself, where there is room; and in the end each is searched for as queries are
-//! ([`super::find`]), and those that are not found are linked from where that search came.
+//! ([`super::find`]), and those that are not found are linked from the nearest found that has a link to give.
 //!
 //! Equal points hang below the first of them, [`FAN`] below each, and have its links too: who finds
 //! one finds all, and none has more than a few links for the others.
+
+use std::collections::HashMap;
 
 use super::super::{Error, Job};
 use super::find::{Finder, Lost};
@@ -33,7 +35,7 @@ const LIST: usize = 64;
 /// found; where walks are short and data is odd it took four.
 const PASSES: usize = 6;
 
-/// Links of a node that go to others which have none from near.
+/// Links of a node that are given at a time to others which have none from near.
 const GIVEN_MAX: u8 = 4;
 
 /// Work between two looks at whether to stop.
@@ -48,15 +50,15 @@ pub(super) struct Finished {
 
 /// Takes over the links, hangs equal points in, and sees to it that all nodes are reached, but those
 /// that are held out, which no link leads to.
-pub(super) fn mend(
+pub(super) fn repair(
     job: &Job<'_>,
     points: &Points,
     firsts: &[u32],
     (links, entry): (&Links, u32),
     held: &[u32],
-) -> Result<Graph, Error> {
+) -> Result<Repair, Error> {
     let table = pruned(points, links);
-    let mut graph = Graph {
+    let mut graph = Repair {
         tree: vec![0; table.len()],
         reached: vec![false; table.len()],
         links: table,
@@ -72,7 +74,7 @@ pub(super) fn mend(
 }
 
 /// A graph whose nodes are all reached, and what may still be changed of it.
-pub(super) struct Graph {
+pub(super) struct Repair {
     links: Vec<[u32; DEGREE]>,
     entry: u32,
     /// For each node, a bit for each slot whose link is part of the tree.
@@ -82,7 +84,7 @@ pub(super) struct Graph {
     queue: Vec<u32>,
 }
 
-impl Graph {
+impl Repair {
     /// The links as they are.
     pub(super) fn links(&self) -> &[[u32; DEGREE]] {
         &self.links
@@ -282,21 +284,43 @@ impl Graph {
     ) -> Result<(), Error> {
         let alone = (0u32..).zip(firsts).filter(|(_, first)| **first == NONE);
         let alone: Vec<u32> = alone.map(|(node, _)| node).collect();
-        for _pass in 0..PASSES {
+        for pass in 1.. {
             let lost = finder.lost((&self.links, self.entry), &alone)?;
-            if lost.is_empty() {
-                break;
-            }
-            for Lost { node, near } in lost {
-                let slot = near
-                    .iter()
-                    .find_map(|near| Some((*near, self.slot(*near)?)));
-                if let Some(slot) = slot {
-                    self.replace(slot, node);
+            let mut given = HashMap::new();
+            let linked = if pass == PASSES {
+                0
+            } else {
+                lost.iter()
+                    .filter(|lost| self.lead_to(lost, &mut given))
+                    .count()
+            };
+            if linked == 0 {
+                if !lost.is_empty() {
+                    let rows = lost.len();
+                    tracing::warn!(
+                        rows,
+                        "rows are not found by their own vectors at the least effort"
+                    );
                 }
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Links a node that was not found; false when none of those that were found has a link to give. Each gives a
+    /// few at a time: of a cluster that is lost as a whole, one that is linked leads to the others.
+    fn lead_to(&mut self, lost: &Lost, given: &mut HashMap<u32, u8>) -> bool {
+        let slot = lost.near.iter().find_map(|near| {
+            let given = given.get(near).copied().unwrap_or(0);
+            Some((*near, self.slot(*near).filter(|_| given < GIVEN_MAX)?))
+        });
+        if let Some(slot) = slot {
+            self.replace(slot, lost.node);
+            let given = given.entry(slot.0).or_default();
+            *given = given.saturating_add(1);
+        }
+        slot.is_some()
     }
 
     /// Lets a slot of a node lead to another, for good.

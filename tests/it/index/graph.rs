@@ -44,7 +44,7 @@ pub(super) fn clustered(points: usize, dimensions: usize, seed: u64) -> Vec<f32>
     vectors
 }
 
-fn try_build(
+pub(super) fn try_build(
     dir: &Path,
     rows: &Flat,
     (bits, threads): (Option<u8>, usize),
