@@ -6,7 +6,7 @@ PROFILE = dist
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: help setup build plugin dev check test test-long test-kubernetes docs gen manifests image-root bench bench-graph bench-laptop
+.PHONY: help setup build plugin dev check test test-long test-sanitized test-kubernetes docs gen manifests image-root bench bench-graph bench-laptop
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -34,6 +34,9 @@ test: setup ## every test that CI runs
 
 test-long: setup ## the long fault suites; they print their figures
 	@scripts/test-long
+
+test-sanitized: setup ## the unsafe code under AddressSanitizer; takes a nightly toolchain
+	@scripts/test-sanitized
 
 test-kubernetes: setup build ## the operator on a real Kubernetes, started here as root; NODES=n nodes
 	@scripts/test-kubernetes $(ARGS)

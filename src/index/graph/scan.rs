@@ -62,22 +62,18 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
         let (rows, nodes) = view.sorted().ok_or(Damaged).map_err(damaged)?;
         walk.pool.clear(wanted);
         let mut allowed = with.allowed.unwrap_or(with.covered).iter();
-        let mut places = Places {
-            rows,
-            nodes,
-            next: 0,
-            row: 0,
-        };
+        let mut places = Places::new(rows, nodes);
         let (mut nodes, ahead) = (Vec::with_capacity(GROUP), asked.ahead());
         loop {
             nodes.clear();
-            // A row that has no node is nobody's to answer for here.
-            nodes.extend(
-                allowed
-                    .by_ref()
-                    .take(GROUP)
-                    .filter_map(|row| places.of(row)),
-            );
+            let mut looked = 0usize;
+            for row in allowed.by_ref().take(GROUP) {
+                looked = looked.wrapping_add(1);
+                // A row that has no node is nobody's to answer for here.
+                if let Some(node) = places.of(row) {
+                    nodes.push(node);
+                }
+            }
             for node in nodes.iter().take(ahead) {
                 asked.ask(*node);
             }
@@ -89,7 +85,7 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
                 let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;
                 walk.pool.offer::<K>(key, *node);
             }
-            if nodes.len() < GROUP && allowed.len() == 0 {
+            if looked < GROUP {
                 return Ok(());
             }
             if (with.stop)() {
@@ -104,15 +100,47 @@ struct Places<'a> {
     rows: &'a [Row],
     /// The node of each; absent: they lie as their rows do.
     nodes: Option<&'a [u32]>,
+    /// The first row, where none is missing between it and the last: places follow from rows then.
+    whole: Option<Row>,
     /// The place after the last that was found, and its row's successor.
     next: usize,
     row: Row,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    /// Of rows that ascend.
+    fn new(rows: &'a [Row], nodes: Option<&'a [u32]>) -> Self {
+        let ends = rows.first().zip(rows.last());
+        let whole = ends.filter(|(first, last)| {
+            let apart = last.checked_sub(**first);
+            apart.is_some_and(|apart| at(apart).wrapping_add(1) == rows.len())
+        });
+        Self {
+            rows,
+            nodes,
+            whole: whole.map(|(first, _)| *first),
+            next: 0,
+            row: 0,
+        }
+    }
+
     /// The node of a row that is higher than those before.
     #[inline(always)]
     fn of(&mut self, row: Row) -> Option<u32> {
+        let place = match self.whole {
+            Some(first) => at(row.checked_sub(first)?),
+            None => self.place_of(row)?,
+        };
+        match self.nodes {
+            Some(nodes) => nodes.get(place).copied(),
+            None => u32::try_from(place)
+                .ok()
+                .filter(|_| place < self.rows.len()),
+        }
+    }
+
+    #[inline(always)]
+    fn place_of(&mut self, row: Row) -> Option<usize> {
         // Where no row between is missing, the place is as much further as the row.
         let guess = self.next.wrapping_add(at(row.wrapping_sub(self.row)));
         let place = if self.rows.get(guess) == Some(&row) {
@@ -123,9 +151,26 @@ impl Places<'_> {
             self.next.wrapping_add(before.binary_search(&row).ok()?)
         };
         (self.next, self.row) = (place.wrapping_add(1), row.wrapping_add(1));
-        match self.nodes {
-            Some(nodes) => nodes.get(place).copied(),
-            None => u32::try_from(place).ok(),
+        Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_has_its_node_with_and_without_holes_and_others_have_none() {
+        for rows in [vec![], vec![5], vec![3, 4, 5, 6], vec![3, 5, 6, 90]] {
+            let nodes: Vec<u32> = (0..).zip(&rows).map(|(place, _)| 100 - place).collect();
+            for nodes in [None, Some(nodes.as_slice())] {
+                let mut places = Places::new(&rows, nodes);
+                for row in 0..100 {
+                    let place = rows.iter().position(|of| *of == row);
+                    let node = place.map(|place| nodes.map_or(place as u32, |nodes| nodes[place]));
+                    assert_eq!(places.of(row), node, "{rows:?} {row}");
+                }
+            }
         }
     }
 }
