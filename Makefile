@@ -44,8 +44,12 @@ test-kubernetes: setup build ## the operator on a real Kubernetes, started here 
 docs: setup ## the documentation of the code
 	RUSTDOCFLAGS="$(RUSTDOC_LINTS)" cargo doc --no-deps --document-private-items
 
-bench: setup ## benches: ratios against a named baseline in the same run
-	cargo bench
+bench: setup ## index and store against their baselines, the graph beside hnswlib, faiss, usearch; DATA=FOLDER of real embeddings
+	$(if $(DATA),,$(error say DATA=FOLDER: a folder of real embeddings, docs/performance.md))
+	VECTORSPHERE_DATA=$(DATA) cargo bench --bench index
+	cargo bench --bench store -- layout
+	cargo bench --bench store -- ingest
+	@$(MAKE) bench-graph ARGS="--with faiss,usearch,arroy --plot docs/performance/recall.svg $(ARGS)"
 
 bench-graph: setup ## the graph index beside hnswlib, in turns; DATA=FOLDER of real embeddings
 	@python=$$(scripts/demo-env benches) && "$$python" benches/graph.py --data $(DATA) $(ARGS)

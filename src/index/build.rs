@@ -1,8 +1,9 @@
 //! Building a segment: from a snapshot of the rows to a folder that survives any crash.
 //!
 //! The work blocks its thread: run it by `Tasks::spawn_blocking`. It holds the snapshot all the
-//! while, needs disk for about three times the vectors (in the temporary folder; the result is a
-//! fraction of that), and memory that does not grow with the points but for a few bytes each.
+//! while. Trees need disk for about three times the vectors (in the temporary folder; the result is a
+//! fraction of that), and memory that does not grow with the points but for a few bytes each; a graph
+//! needs no more disk than its file, and memory in proportion to the points (its module says how much).
 //! However it ends, by success, error, panic, stop or kill, the folder holds the segments that it
 //! held before, and the new one only if it is whole.
 

@@ -197,7 +197,7 @@ mod tests {
             waited: Duration::ZERO,
         };
         let due = due(&shard, &Wish::Automatic)?;
-        assert_eq!(due.extent, Extent::All);
+        assert_eq!((due.extent, due.recipe.kind()), (Extent::All, Kind::Graph));
         Some(due.reason)
     }
 

@@ -13,7 +13,8 @@
 //!
 //! Opening looks at the manifest, the lengths and the set of covered rows, whose size is bounded by
 //! the runs of rows and not by the points; the large files are only mapped. [`Open::verify`] reads
-//! them whole, in the background. A flipped byte that it has not found yet costs recall at most.
+//! them whole, in the background. A flipped byte that it has not found yet costs recall at most of trees; a graph
+//! checks each block before it is used.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Read, Write};

@@ -1,5 +1,6 @@
 //! A shard with its store and its segments, in a folder.
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::json;
@@ -129,5 +130,27 @@ fn a_segment_beside_the_main_one_covers_what_is_new_also_after_a_restart() {
     assert!(hosted.segments().side.is_none(), "both became one");
     assert_eq!(hosted.segments().covered(), all);
     finds(&hosted, 0..1_600);
+    hosted.close();
+}
+
+#[test]
+fn a_segment_that_is_damaged_goes_out_of_use_and_every_point_is_found_without_it() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    Hosted::create(folder.path(), &identity(), Uuid::nil(), options()).unwrap();
+    let hosted = opened(folder.path());
+    write(&runtime, &hosted, 0..1_000);
+    build(&hosted, Extent::All);
+    let segments = hosted.segments();
+    let name = segments.each().next().unwrap().name();
+    let path = folder.path().join("index").join(name).join("graph");
+    let mut file = fs_err::read(&path).unwrap();
+    let middle = file.len() / 2;
+    file[middle] ^= 1;
+    // In place: the segment has this file mapped.
+    let mut open = fs_err::File::options().write(true).open(&path).unwrap();
+    open.write_all(&file).unwrap();
+    hosted.verify(&never);
+    assert_eq!(hosted.index_kind(), (Kind::Flat, 0));
+    finds(&hosted, 0..1_000);
     hosted.close();
 }

@@ -196,20 +196,29 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
 
 #[tokio::test]
 async fn an_index_is_synced_before_it_has_its_name() {
+    is_synced_before_it_has_its_name("graph").await;
+}
+
+#[tokio::test]
+async fn an_index_of_trees_is_synced_before_it_has_its_name() {
+    is_synced_before_it_has_its_name("arroy").await;
+}
+
+async fn is_synced_before_it_has_its_name(kind: &str) {
     let folder = tempfile::tempdir().unwrap();
     let Some(cluster) = Watched::start(folder.path()) else {
         return;
     };
     let root = cluster.data_dir();
     let mut asked = collection();
-    asked["vectorsphere"] = json!({"index": {"algorithm": "arroy"}});
+    asked["vectorsphere"] = json!({"index": {"algorithm": kind}});
     cluster.must("PUT", "/collections/c", &asked).await;
     for id in 0..5 {
         let (status, said, _window) = cluster.upsert(id, id).await;
         assert_eq!(status, 200, "{said}");
     }
     wait_for("an index is built", Duration::from_secs(60), || async {
-        (cluster.shard().await["index"]["kind"] == "arroy").then_some(())
+        (cluster.shard().await["index"]["kind"] == kind).then_some(())
     })
     .await;
     let built = now();
@@ -237,7 +246,7 @@ async fn an_index_that_cannot_be_synced_gets_no_name_and_every_point_is_found_wi
     };
     let data_dir = cluster.data_dir();
     let mut asked = collection();
-    asked["vectorsphere"] = json!({"index": {"algorithm": "arroy"}});
+    asked["vectorsphere"] = json!({"index": {"algorithm": "graph"}});
     cluster.must("PUT", "/collections/c", &asked).await;
     cluster.break_disk("/index/", "pages");
     for id in 0..5 {
