@@ -272,7 +272,7 @@ async fn an_index_that_cannot_be_synced_gets_no_name_and_every_point_is_found_wi
     wait_for("the index is built", Duration::from_secs(60), || async {
         let status = cluster.status().await?;
         let shard = &status["collections"][0]["shards"][0];
-        (shard["index"]["kind"] == "arroy").then_some(())
+        (shard["index"]["kind"] == "graph").then_some(())
     })
     .await;
     let found = cluster.must("POST", path, &query).await;
