@@ -14,7 +14,7 @@ use super::super::{Error, Job, Step};
 use super::code::{Coder, Shape};
 use super::effort::Plan;
 use super::entries::Entries;
-use super::kernels::{Kernel, Level, Run};
+use super::kernels::{Kernel, Run};
 use super::numbers::wide;
 use super::search::{Coded, Lane, With, run_coded, walk};
 use super::view::{Asked, View};
@@ -104,7 +104,7 @@ impl Finder<'_> {
         )
         .map_err(told)?;
         let own = Own { view, lane, node };
-        let own = run_coded(Level::best(), self.shape.width, own);
+        let own = run_coded(self.shape.width, own);
         let own = own.ok_or(NOWHERE)?;
         let pool = lane.pool();
         // Of products others may be nearer to a vector than itself: then it is nobody's to find.

@@ -45,8 +45,10 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
     let survey = survey(job)?;
     let points = Points::read(job, &survey)?;
     let firsts = points.firsts();
+    let rows: Vec<Row> = survey.covered.iter().collect();
     let all = All {
         survey: &survey,
+        rows: &rows,
         points: &points,
         firsts: &firsts,
     };
@@ -61,7 +63,6 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
         shape,
         found,
     } = linked.measured;
-    let rows: Vec<Row> = covered.iter().collect();
     let order = Order::new(job, &linked.graph)?;
     let mut entries = linked.entries;
     for node in &mut entries.nodes {
@@ -94,6 +95,8 @@ fn grow_inside(building: &Path, job: &Job<'_>, parameters: &Parameters) -> Resul
 #[derive(Debug, Clone, Copy)]
 struct All<'a> {
     survey: &'a Survey,
+    /// The row of each point.
+    rows: &'a [Row],
     points: &'a Points,
     /// For each point that equals an earlier one, the first that it equals.
     firsts: &'a [u32],
@@ -144,9 +147,8 @@ fn onward(job: &Job<'_>, all: All<'_>, parameters: &Parameters) -> Result<Option
     insert(job, all.points, (&mut links, entry), &fresh)?;
     let measured = before.map(|before| as_before(job, all, before));
     let measured = measured.transpose()?;
-    let mut linked = end(job, all, (links, entry), (&held, measured, parameters))?;
-    linked.changed = changed;
-    Ok(Some(linked))
+    let linked = end(job, all, (links, entry), (&held, measured, parameters))?;
+    Ok(Some(Linked { changed, ..linked }))
 }
 
 /// A build that links every row.
@@ -179,7 +181,6 @@ fn end(
     let entries = entries::choose(points, graph.links(), measured.shape);
     let entries = Entries::of(entries, &measured.records, measured.shape);
     let Survey { covered, coder, .. } = all.survey;
-    let rows: Vec<Row> = covered.iter().collect();
     let Effort { learnt, .. } = measured.found.effort;
     // As whoever opens the file will have it.
     let coder = Coder {
@@ -191,7 +192,7 @@ fn end(
         job,
         coder: &coder,
         covered,
-        rows: &rows,
+        rows: all.rows,
         records: &measured.records,
         shape: measured.shape,
         entries: &entries,
@@ -234,7 +235,6 @@ fn choose(
 ) -> Result<Measured, Error> {
     let Survey { covered, coder, .. } = all.survey;
     job.report(Step::Measuring, 0, 1);
-    let rows: Vec<Row> = covered.iter().collect();
     let questions = questions(job, covered, held)?;
     let wanted = parameters.bits.and_then(Width::of);
     let widths: Vec<Width> = wanted.map_or_else(|| Width::CODES.to_vec(), |width| vec![width]);
@@ -247,7 +247,7 @@ fn choose(
         let view = View {
             links: &graph.links,
             records: &records,
-            rows: &rows,
+            rows: all.rows,
             sorted: None,
             shape,
             entry: graph.entry,

@@ -90,48 +90,14 @@ impl Links {
     }
 }
 
-/// Links of all points: while they grow, or finished.
-pub(super) trait Neighbours {
-    /// Those of a point, at most [`SLACK`], up to the first [`NONE`].
-    fn of(&self, point: u32) -> &[u32];
-    /// The memory that they lie in.
-    fn memory(&self, point: u32) -> &[u32];
-}
-
-impl Neighbours for Links {
-    #[inline(always)]
-    fn of(&self, point: u32) -> &[u32] {
-        Self::of(self, point)
-    }
-
-    #[inline(always)]
-    fn memory(&self, point: u32) -> &[u32] {
-        self.row(point)
-    }
-}
-
-impl Neighbours for [[u32; DEGREE]] {
-    #[inline(always)]
-    fn of(&self, point: u32) -> &[u32] {
-        self.get(at(point))
-            .map(<[u32; DEGREE]>::as_slice)
-            .unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn memory(&self, point: u32) -> &[u32] {
-        self.of(point)
-    }
-}
-
 /// The graph, seen from one of its points.
-pub(super) struct Around<'a, L: ?Sized> {
+pub(super) struct Around<'a> {
     pub(super) points: &'a Points,
-    pub(super) links: &'a L,
+    pub(super) links: &'a Links,
     pub(super) from: &'a Viewpoint,
 }
 
-impl<L: Neighbours + ?Sized> Space for Around<'_, L> {
+impl Space for Around<'_> {
     #[inline(always)]
     fn links(&self, node: u32) -> Option<&[u32]> {
         Some(self.links.of(node))
@@ -139,7 +105,7 @@ impl<L: Neighbours + ?Sized> Space for Around<'_, L> {
 
     #[inline(always)]
     fn ask_links(&self, node: u32) {
-        prefetch_numbers(self.links.memory(node));
+        prefetch_numbers(self.links.row(node));
     }
 
     #[inline(always)]
@@ -318,7 +284,7 @@ fn add(
 
 /// A point's search for its neighbours.
 struct Search<'a> {
-    around: Around<'a, Links>,
+    around: Around<'a>,
     point: u32,
     entry: u32,
     walk: &'a mut Walk,

@@ -23,7 +23,7 @@ use super::link::{Around, Links, pruned};
 use super::numbers::{at, wide};
 use super::points::Points;
 use super::sketch::Viewpoint;
-use super::walk::{DEGREE, Damaged, NONE, Space, Walk};
+use super::walk::{DEGREE, Damaged, NONE, Walk};
 
 /// Equal points that one of them leads to.
 const FAN: usize = 4;
@@ -336,13 +336,13 @@ impl Repair {
 }
 
 /// The nodes near a point, found from the entry.
-struct Nearest<'a, S> {
-    around: S,
+struct Nearest<'a> {
+    around: Around<'a>,
     entry: u32,
     walk: &'a mut Walk,
 }
 
-impl<S: Space> Run for Nearest<'_, S> {
+impl Run for Nearest<'_> {
     type Out = Result<Vec<u32>, Damaged>;
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::super::Error;
 use super::effort::Plan;
-use super::kernels::{Kernel, Level, Run};
+use super::kernels::{Kernel, Run};
 use super::numbers::at;
 use super::search::{Coded, Lane, With, damaged, run_coded};
 use super::view::{Asked, View};
@@ -27,8 +27,7 @@ pub(super) fn scan(
         query,
         lane,
     };
-    let level = Level::best();
-    run_coded(level, view.shape.width, scan)
+    run_coded(view.shape.width, scan)
 }
 
 struct Scan<'a, 'l> {

@@ -261,7 +261,6 @@ pub(super) fn walk(
     queries: &[&[f32]],
     lanes: &mut [Lane],
 ) -> Result<(), Error> {
-    let level = Level::best();
     let walks = Walks {
         view,
         with,
@@ -272,17 +271,18 @@ pub(super) fn walk(
         queries,
         lanes,
     };
-    run_coded(level, view.shape.width, walks)
+    run_coded(view.shape.width, walks)
 }
 
-/// Does work on codes of this width.
-pub(super) fn run_coded<W, Out>(level: Level, width: Width, work: W) -> Out
+/// Does work on codes of this width, at the best level that the machine has.
+pub(super) fn run_coded<W, Out>(width: Width, work: W) -> Out
 where
     Coded<2, W>: Run<Out = Out>,
     Coded<4, W>: Run<Out = Out>,
     Coded<8, W>: Run<Out = Out>,
     Coded<32, W>: Run<Out = Out>,
 {
+    let level = Level::best();
     match width {
         Width::Two => run(level, Coded::<2, _>(work)),
         Width::Four => run(level, Coded::<4, _>(work)),

@@ -99,13 +99,19 @@ fn finds(hosted: &Hosted, ids: std::ops::Range<u64>) {
     }
 }
 
+/// A new shard in this folder with a thousand points and a graph of them.
+fn with_a_thousand(folder: &Path, runtime: &Runtime) -> Hosted {
+    Hosted::create(folder, &identity(), Uuid::nil(), options()).unwrap();
+    let hosted = opened(folder);
+    write(runtime, &hosted, 0..1_000);
+    build(&hosted, Extent::All);
+    hosted
+}
+
 #[test]
 fn a_segment_beside_the_main_one_covers_what_is_new_also_after_a_restart() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    Hosted::create(folder.path(), &identity(), Uuid::nil(), options()).unwrap();
-    let hosted = opened(folder.path());
-    write(&runtime, &hosted, 0..1_000);
-    build(&hosted, Extent::All);
+    let hosted = with_a_thousand(folder.path(), &runtime);
     write(&runtime, &hosted, 1_000..1_500);
     assert_eq!(hosted.index_kind(), (Kind::Graph, 1_000));
     build(&hosted, Extent::Beside);
@@ -136,10 +142,7 @@ fn a_segment_beside_the_main_one_covers_what_is_new_also_after_a_restart() {
 #[test]
 fn a_segment_that_is_damaged_goes_out_of_use_and_every_point_is_found_without_it() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    Hosted::create(folder.path(), &identity(), Uuid::nil(), options()).unwrap();
-    let hosted = opened(folder.path());
-    write(&runtime, &hosted, 0..1_000);
-    build(&hosted, Extent::All);
+    let hosted = with_a_thousand(folder.path(), &runtime);
     let segments = hosted.segments();
     let name = segments.each().next().unwrap().name();
     let path = folder.path().join("index").join(name).join("graph");

@@ -27,9 +27,10 @@ fn awkward(distance: Distance) -> Flat {
 
 #[test]
 fn each_row_is_found_by_its_own_vector_however_awkward_the_data() {
-    let all = DISTANCES
-        .into_iter()
-        .flat_map(|of| [(of, None), (of, Some(32))]);
+    // The largest product need not be a vector's own, so its floats would show nothing.
+    let coded = DISTANCES.into_iter().map(|of| (of, None));
+    let whole = DISTANCES.into_iter().filter(|of| *of != Distance::Dot);
+    let all = coded.chain(whole.map(|of| (of, Some(32))));
     for (distance, bits) in all {
         let rows = awkward(distance);
         let (_folder, open) = built(&rows, bits);
@@ -38,7 +39,6 @@ fn each_row_is_found_by_its_own_vector_however_awkward_the_data() {
             let query = rows.vector(row).unwrap();
             // Where many are equal, any of them may come first; with room for all, all come.
             let (hits, _) = open.segment.search(&rows, query, &all).unwrap();
-            // The largest product need not be a vector's own.
             let own = hits.iter().any(|hit| hit.row == row);
             let zero = query.iter().all(|component| *component == 0.0);
             assert!(
@@ -47,7 +47,7 @@ fn each_row_is_found_by_its_own_vector_however_awkward_the_data() {
             );
             // At the usual effort itself or an equal one, since the build searches for each; but clusters so far
             // apart are farther than they are wide by errors of codes.
-            if bits.is_none() || distance == Distance::Dot {
+            if bits.is_none() {
                 continue;
             }
             let (hits, _) = open
