@@ -26,7 +26,7 @@ use vectorsphere::vector::Distance;
 #[path = "../tests/it/index/memory.rs"]
 mod memory;
 
-use memory::Flat;
+use memory::{Flat, covered_by};
 
 const K: usize = 10;
 
@@ -178,14 +178,14 @@ impl Bench {
 
     /// How many live rows their own vector does not find with this effort.
     fn not_found(&self, effort: u32) -> usize {
-        let segments = [Arc::clone(self.segment.as_ref().unwrap())];
+        let coverage = covered_by([Arc::clone(self.segment.as_ref().unwrap())]);
         let ask = Ask {
             effort: Some(effort),
             ..Ask::nearest(K)
         };
         let lost = |row: &u32| {
             let query = self.rows.vector(*row).unwrap();
-            let hits = search(&segments, &self.rows, query, &ask).unwrap().hits;
+            let hits = search(&coverage, &self.rows, query, &ask).unwrap().hits;
             // Of equal ones any may be answered.
             !hits.iter().any(|hit| hit.row == *row) && hits[0].score < 1.0 - 1e-5
         };
@@ -302,13 +302,14 @@ impl Bench {
         match way {
             "four" => segment.search_many(&self.rows, &queries, &ask).unwrap(),
             "scan" => {
-                let scan = |query| search(&[], &self.rows, query, &ask).unwrap();
+                let nobody = covered_by([]);
+                let scan = |query| search(&nobody, &self.rows, query, &ask).unwrap();
                 let answers = queries.into_iter().map(scan);
                 answers.map(|answer| (answer.hits, answer.scored)).collect()
             },
             "whole" => {
-                let segments = [Arc::clone(segment)];
-                let whole = |query| search(&segments, &self.rows, query, &ask).unwrap();
+                let coverage = covered_by([Arc::clone(segment)]);
+                let whole = |query| search(&coverage, &self.rows, query, &ask).unwrap();
                 let answers = queries.into_iter().map(whole);
                 answers.map(|answer| (answer.hits, answer.scored)).collect()
             },
@@ -347,8 +348,9 @@ impl Bench {
             allowed: self.allowed.as_ref(),
             ..Ask::nearest(K)
         };
+        let nobody = covered_by([]);
         let tenth =
-            |query: &Vec<f32>| search(&[], &self.rows, query, &ask).unwrap().hits[K - 1].score;
+            |query: &Vec<f32>| search(&nobody, &self.rows, query, &ask).unwrap().hits[K - 1].score;
         self.tenth = self.queries.iter().map(tenth).collect();
         format!(
             "{{\"allowed\": {}}}",

@@ -27,7 +27,7 @@ use vectorsphere::vector::Distance;
 #[path = "../tests/it/index/memory.rs"]
 mod memory;
 
-use memory::Flat;
+use memory::{Flat, covered_by};
 
 const K: usize = 10;
 const ROUNDS: usize = 5;
@@ -199,6 +199,7 @@ fn compare(
     asks: &[(&str, Ask<'_>)],
 ) {
     let clock = SystemClock;
+    let coverage = covered_by(segments.iter().cloned());
     let mut truth: Vec<f32> = Vec::new();
     let mut rates = vec![Vec::new(); asks.len()];
     let mut recalls = vec![0.0; asks.len()];
@@ -209,7 +210,7 @@ fn compare(
             let timer = Timer::start(&clock);
             let answers: Vec<_> = queries
                 .iter()
-                .map(|query| search(segments, rows, query, ask).unwrap())
+                .map(|query| search(&coverage, rows, query, ask).unwrap())
                 .collect();
             rates[at].push(queries.len() as f64 / timer.seconds());
             if truth.is_empty() {

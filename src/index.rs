@@ -21,7 +21,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -29,6 +28,7 @@ use crate::rows::{Row, Rows};
 
 mod arroy;
 mod build;
+mod coverage;
 pub mod due;
 mod error;
 mod folder;
@@ -43,6 +43,7 @@ pub mod top;
 
 pub use arroy::Parameters as ArroyParameters;
 pub use build::{Job, Progress, Step, build};
+pub use coverage::Coverage;
 pub use error::Error;
 pub use folder::{Found, Open, Quarantined, open_dir, quarantine, retire, standing};
 pub use graph::Parameters as GraphParameters;
@@ -170,18 +171,19 @@ pub trait Segment: Any + Send + Sync + std::fmt::Debug {
 /// search about this many times what it costs the scan (measured: `docs/performance.md`).
 const SCAN_ADVANTAGE: u64 = 3;
 
-/// The `ask.k` nearest live rows to the query.
+/// The `ask.k` nearest live rows to the query, by who covers them. Where `coverage` is not of the live rows, as
+/// they lie in `rows`, it is found out anew, which costs in proportion to all rows.
 ///
 /// # Errors
 /// [`Error::Dimensions`] for a query of another length, [`Error::Stopped`] when told to stop. What
 /// a segment fails with is no error of the search: see [`Answer::failed`].
 pub fn search(
-    segments: &[Arc<dyn Segment>],
+    coverage: &Coverage,
     rows: &dyn Rows,
     query: &[f32],
     ask: &Ask<'_>,
 ) -> Result<Answer, Error> {
-    let answers = search_many(segments, rows, &[query], ask)?;
+    let answers = search_many(coverage, rows, &[query], ask)?;
     Ok(answers.into_iter().next().unwrap_or_default())
 }
 
@@ -190,7 +192,7 @@ pub fn search(
 /// # Errors
 /// As [`search`]; the first error that one of them meets.
 pub fn search_many(
-    segments: &[Arc<dyn Segment>],
+    coverage: &Coverage,
     rows: &dyn Rows,
     queries: &[&[f32]],
     ask: &Ask<'_>,
@@ -211,7 +213,13 @@ pub fn search_many(
         failed: Vec::new(),
     };
     if ask.k > 0 {
-        let rest = ask_segments(segments, rows, queries, ask, &mut found)?;
+        let other = match ask.allowed {
+            Some(allowed) => Some(coverage.of(rows.live() & allowed)),
+            None if coverage.is_of(rows.live()) => None,
+            None => Some(coverage.of(rows.live().clone())),
+        };
+        let coverage = other.as_ref().unwrap_or(coverage);
+        let rest = ask_segments(coverage, rows, queries, ask, &mut found)?;
         if !rest.is_empty() {
             let scanned = scan::scan(rows, &rest, queries, &mut found.tops, ask.stop)?;
             found.compared(std::iter::repeat_n(scanned, queries.len()));
@@ -252,32 +260,27 @@ impl Tally {
 
 /// Asks the segments that are worth it, and answers which rows nobody has answered for yet.
 fn ask_segments<'a>(
-    segments: &[Arc<dyn Segment>],
-    rows: &'a dyn Rows,
+    coverage: &'a Coverage,
+    rows: &dyn Rows,
     queries: &[&[f32]],
     ask: &Ask<'_>,
     found: &mut Tally,
 ) -> Result<Cow<'a, RoaringBitmap>, Error> {
-    let mut rest = match ask.allowed {
-        Some(allowed) => Cow::Owned(rows.live() & allowed),
-        None => Cow::Borrowed(rows.live()),
-    };
-    for segment in segments {
-        let covered = segment.covered();
-        let whole = covered.is_subset(&rest);
-        let mine = if whole {
-            Cow::Borrowed(covered)
-        } else {
-            Cow::Owned(covered & rest.as_ref())
-        };
+    if ask.exact {
+        return Ok(Cow::Borrowed(coverage.rows()));
+    }
+    let mut rest = Cow::Borrowed(coverage.rest());
+    for part in coverage.parts() {
+        let segment = &part.segment;
         let worth = segment
             .cost(ask.k, ask.effort)
             .saturating_mul(SCAN_ADVANTAGE);
-        if ask.exact || mine.len() <= worth {
+        if part.rows().len() <= worth {
+            *rest.to_mut() |= part.rows();
             continue;
         }
         let asked = Ask {
-            allowed: (!whole).then_some(mine.as_ref()),
+            allowed: part.some(),
             ..*ask
         };
         match guarded(segment.as_ref(), rows, queries, &asked) {
@@ -286,14 +289,12 @@ fn ask_segments<'a>(
                 for (top, (hits, _)) in found.tops.iter_mut().zip(answers) {
                     hits.into_iter().for_each(|hit| top.offer(hit));
                 }
-                rest = if mine.len() == rest.len() {
-                    Cow::Owned(RoaringBitmap::new())
-                } else {
-                    Cow::Owned(rest.as_ref() - mine.as_ref())
-                };
             },
             Err(Error::Stopped) => return Err(Error::Stopped),
-            Err(error) => found.failed.push((segment.sequence(), error)),
+            Err(error) => {
+                *rest.to_mut() |= part.rows();
+                found.failed.push((segment.sequence(), error));
+            },
         }
     }
     Ok(rest)

@@ -89,6 +89,11 @@ impl Snapshot {
         self.environment.tables
     }
 
+    /// The rows of its points. All snapshots of one commit have the same.
+    pub fn live_rows(&self) -> &Arc<RoaringBitmap> {
+        &self.frame.live
+    }
+
     /// The last write that it shows.
     pub fn sequence(&self) -> Sequence {
         self.frame.sequence

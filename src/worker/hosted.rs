@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 use super::Error;
@@ -19,7 +20,9 @@ use crate::coordination::records::CollectionRecord;
 use crate::fault::chain;
 use crate::ids::Epoch;
 use crate::index::due::{Built, Due, Extent, Shard as Facts, Wish};
-use crate::index::{self, ArroyParameters, GraphParameters, Identity, Kind, Open, Recipe, Set};
+use crate::index::{
+    self, ArroyParameters, Coverage, GraphParameters, Identity, Kind, Open, Recipe, Set,
+};
 use crate::query::index::Wanted;
 use crate::query::{IndexChoice, Operation, SearchQuality};
 use crate::store::{self, ShardIdentity};
@@ -67,6 +70,8 @@ pub(super) struct Hosted {
     folder: PathBuf,
     identity: Identity,
     set: RwLock<Set>,
+    /// Who answers for the live rows of the last commit that was asked about.
+    coverage: Mutex<Option<Arc<Coverage>>>,
     state: Mutex<IndexState>,
     written: Mutex<Moment>,
     /// Since when a build is wanted, when one is.
@@ -126,6 +131,7 @@ impl Hosted {
             folder,
             identity,
             set: RwLock::new(found.set),
+            coverage: Mutex::default(),
             state: Mutex::default(),
             written: Mutex::new(clock.now()),
             wanted: Mutex::default(),
@@ -157,6 +163,26 @@ impl Hosted {
     pub(super) fn segments(&self) -> Set {
         let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
         set.clone()
+    }
+
+    /// Who answers for these live rows.
+    pub(super) fn coverage(&self, live: &Arc<RoaringBitmap>) -> Arc<Coverage> {
+        let mut known = self.coverage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref().filter(|known| known.is_of(live)) {
+            return Arc::clone(known);
+        }
+        // While it is held, so that no older set is written down after a newer one.
+        let segments = self.segments().segments();
+        let made = Arc::new(Coverage::new(segments, Arc::clone(live)));
+        *known = Some(Arc::clone(&made));
+        made
+    }
+
+    /// Changes the segments in use.
+    fn change_set<T>(&self, change: impl FnOnce(&mut Set) -> T) -> T {
+        let changed = change(&mut self.set.write().unwrap_or_else(PoisonError::into_inner));
+        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        changed
     }
 
     /// The build that is to start now, and why.
@@ -320,15 +346,13 @@ impl Hosted {
             },
         };
         let open = index::build(&self.folder, &job)?;
-        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        *set = std::mem::take(&mut *set).with(open);
+        self.change_set(|set| *set = std::mem::take(set).with(open));
         Ok(())
     }
 
     /// Takes the segment of this name out of use, which failed a search.
     pub(super) fn quarantine(&self, name: &str, error: &index::Error) {
-        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = set.take(name) else {
+        let Some(open) = self.change_set(|set| set.take(name)) else {
             return;
         };
         tracing::error!(
@@ -357,8 +381,7 @@ impl Hosted {
 
     /// Rows that every search scans, since no segment covers them.
     pub(super) fn uncovered(&self) -> u64 {
-        let (_kind, covered) = self.index_kind();
-        self.store.live().len().saturating_sub(covered)
+        self.coverage(&self.store.live()).rest().len()
     }
 
     /// The kind that answers, and how many points it covers.

@@ -14,7 +14,7 @@ use super::search::Search;
 use crate::clock::Moment;
 use crate::fault::chain;
 use crate::index::learn::{EFFORTS, Lessons, Sample};
-use crate::index::{self, Ask, Kind, Open};
+use crate::index::{self, Ask, Coverage, Kind, Open};
 use crate::query::SearchQuality;
 use crate::rows::Rows;
 
@@ -143,7 +143,8 @@ fn take(
         ..Ask::nearest(k)
     };
     let exact = Ask { exact: true, ..ask };
-    let truth = index::search(&[], &snapshot, vector, &exact)?.hits;
+    let coverage = Coverage::new(set.segments(), Arc::clone(snapshot.live_rows()));
+    let truth = index::search(&coverage, &snapshot, vector, &exact)?.hits;
     let mut sample = Sample {
         found: [0; EFFORTS.len()],
         of: u16::try_from(truth.len()).unwrap_or(u16::MAX),
@@ -151,10 +152,10 @@ fn take(
     let (Some(last), Some(main)) = (truth.last(), &set.main) else {
         return Ok(None);
     };
-    let (segments, distance) = (set.segments(), snapshot.distance());
+    let distance = snapshot.distance();
     for (found, effort) in sample.found.iter_mut().zip(EFFORTS) {
         let effort = Some(effort);
-        let answer = index::search(&segments, &snapshot, vector, &Ask { effort, ..ask })?;
+        let answer = index::search(&coverage, &snapshot, vector, &Ask { effort, ..ask })?;
         let hits = answer.hits.iter();
         let near = hits.filter(|hit| distance.reaches(hit.score, last.score));
         *found = u16::try_from(near.count())

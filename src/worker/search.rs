@@ -100,10 +100,10 @@ pub(super) fn search(
         allowed: allowed.as_ref(),
         stop: &stop,
     };
-    let segments = set.segments();
+    let coverage = hosted.coverage(snapshot.live_rows());
     let vectors: Vec<&[f32]> = searches.iter().map(|search| &*search.vector).collect();
     let mut results = Vec::with_capacity(searches.len());
-    let answers = index::search_many(&segments, snapshot, &vectors, &ask)?;
+    let answers = index::search_many(&coverage, snapshot, &vectors, &ask)?;
     for (asked, answer) in searches.iter().zip(answers) {
         for (sequence, error) in &answer.failed {
             let failed = set.each().find(|open| open.segment.sequence() == *sequence);

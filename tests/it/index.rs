@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memory::Flat;
+use memory::{Flat, covered_by};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -84,7 +84,8 @@ fn found(segments: &[Arc<dyn Segment>], rows: &Flat, query: &[f32], exact: bool)
         exact,
         ..Ask::nearest(10)
     };
-    let answer = search(segments, rows, query, &ask).unwrap();
+    let coverage = covered_by(segments.iter().cloned());
+    let answer = search(&coverage, rows, query, &ask).unwrap();
     assert!(answer.failed.is_empty(), "{:?}", answer.failed);
     for hit in &answer.hits {
         let own = rows.vector(hit.row).unwrap();
@@ -123,8 +124,8 @@ fn what_is_built_finds_the_nearest_also_when_it_is_opened_again() {
         assert_eq!(first, again, "the same index answers the same");
         right += first.iter().filter(|row| truth.contains(*row)).count();
         of += truth.len();
-        let segments = [Arc::clone(&built.segment)];
-        scored += search(&segments, &rows, query, &Ask::nearest(10))
+        let coverage = covered_by([Arc::clone(&built.segment)]);
+        scored += search(&coverage, &rows, query, &Ask::nearest(10))
             .unwrap()
             .scored;
     }

@@ -157,3 +157,29 @@ fn a_segment_that_is_damaged_goes_out_of_use_and_every_point_is_found_without_it
     finds(&hosted, 0..1_000);
     hosted.close();
 }
+
+#[test]
+fn who_covers_what_is_found_out_once_for_a_commit_and_anew_for_another_set() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let hosted = with_a_thousand(folder.path(), &runtime);
+    let before = hosted.store.live();
+    let coverage = hosted.coverage(&before);
+    assert!(coverage.rest().is_empty());
+    let snapshot = hosted.store.snapshot().unwrap();
+    let again = hosted.coverage(snapshot.live_rows());
+    assert!(Arc::ptr_eq(&again, &coverage), "of the same commit");
+
+    write(&runtime, &hosted, 1_000..1_100);
+    assert_eq!(hosted.uncovered(), 100);
+    finds(&hosted, 0..1_100);
+    assert!(hosted.coverage(&before).rest().is_empty(), "as it was then");
+
+    build(&hosted, Extent::All);
+    assert_eq!(hosted.uncovered(), 0);
+    let name = hosted.segments().each().next().unwrap().name();
+    hosted.quarantine(&name, &index::Error::TooLarge);
+    assert_eq!(hosted.uncovered(), 1_100);
+    finds(&hosted, 0..1_100);
+    drop(snapshot);
+    hosted.close();
+}

@@ -10,7 +10,7 @@ use vectorsphere::rows::Rows;
 use vectorsphere::vector::Distance;
 
 use super::graph::{STORE, clustered};
-use super::memory::Flat;
+use super::memory::{Flat, covered_by};
 
 const DIMENSIONS: usize = 16;
 
@@ -55,10 +55,10 @@ fn sequences(set: &Set) -> (Option<u64>, Option<u64>) {
 
 /// Every live row is found by its own vector, whatever covers it.
 fn finds_every_row(set: &Set, rows: &Flat) {
-    let segments = set.segments();
+    let coverage = covered_by(set.segments());
     for row in &rows.live {
         let query = rows.vector(row).unwrap();
-        let answer = search(&segments, rows, query, &Ask::nearest(3)).unwrap();
+        let answer = search(&coverage, rows, query, &Ask::nearest(3)).unwrap();
         assert!(answer.failed.is_empty());
         assert!(answer.hits.iter().any(|hit| hit.row == row), "{row}");
     }

@@ -18,7 +18,7 @@ use vectorsphere::index::{
 use vectorsphere::rows::{Row, Rows};
 use vectorsphere::vector::Distance;
 
-use super::memory::Flat;
+use super::memory::{Flat, covered_by};
 
 pub(super) const STORE: Uuid = Uuid::from_u128(7);
 pub(super) const DISTANCES: [Distance; 4] = [
@@ -84,10 +84,11 @@ pub(super) fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &A
         exact: true,
         ..*ask
     };
+    let nobody = covered_by([]);
     let (mut found, mut of) = (0, 0);
     for query in &queries.live {
         let query = queries.vector(query).unwrap();
-        let truth = search(&[], rows, query, &exact).unwrap().hits;
+        let truth = search(&nobody, rows, query, &exact).unwrap().hits;
         let (hits, _) = segment.search(rows, query, ask).unwrap();
         assert_eq!(hits.len(), truth.len(), "a short answer");
         for hit in &hits {
@@ -261,17 +262,17 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
     let fresh = clustered(500, 32, 3);
     rows.vectors.extend_from_slice(&fresh);
     rows.live.insert_range(10_000..10_500);
-    let segments = [Arc::clone(&open.segment)];
+    let coverage = covered_by([Arc::clone(&open.segment)]);
     let (mut found, mut of) = (0, 0);
     for query in &queries.live {
         let query = queries.vector(query).unwrap();
-        let answer = search(&segments, &rows, query, &Ask::nearest(10)).unwrap();
+        let answer = search(&coverage, &rows, query, &Ask::nearest(10)).unwrap();
         assert!(answer.failed.is_empty());
         let exact = Ask {
             exact: true,
             ..Ask::nearest(10)
         };
-        let truth = search(&[], &rows, query, &exact).unwrap().hits;
+        let truth = search(&coverage, &rows, query, &exact).unwrap().hits;
         assert!(answer.hits.iter().all(|hit| rows.live.contains(hit.row)));
         found += answer.hits.iter().filter(|hit| truth.contains(hit)).count();
         of += truth.len();
@@ -279,7 +280,7 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
     assert!(found * 100 >= of * 94, "{found} of {of}");
     for row in rows.live.iter().step_by(7) {
         let answer = search(
-            &segments,
+            &coverage,
             &rows,
             rows.vector(row).unwrap(),
             &Ask::nearest(5),

@@ -1,8 +1,10 @@
 //! Vectors in memory, as a shard would show them to an index; for tests and benches.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use vectorsphere::index::{Coverage, Segment};
 use vectorsphere::rows::{Row, Rows};
 use vectorsphere::vector::{Distance, admit};
 
@@ -30,6 +32,11 @@ impl Flat {
             vectors,
         }
     }
+}
+
+/// What these segments cover; a search finds out of which rows.
+pub(crate) fn covered_by(segments: impl IntoIterator<Item = Arc<dyn Segment>>) -> Coverage {
+    Coverage::new(segments, Arc::default())
 }
 
 impl Rows for Flat {
