@@ -17,8 +17,9 @@ pub(super) const DEGREE: usize = 32;
 pub(super) const SLACK: usize = 42;
 
 /// Cache lines of codes that are on their way from the memory while one is compared. A core awaits only so many
-/// at a time; asked for all at once, the rest would hold it up (8 to 16 measured best).
-const LINES_AHEAD: usize = 12;
+/// at a time; asked for all at once, the rest would hold it up (8 to 16 measured best with codes of two lines, 16 to 24
+/// with codes of four, as soon as not all fit into the caches).
+const LINES_AHEAD: usize = 20;
 
 /// Codes of so many bytes that are asked for ahead of the one that is compared.
 pub(super) fn ahead(bytes: usize) -> usize {
