@@ -21,6 +21,7 @@ mod gate;
 mod layout;
 mod log;
 mod payload_index;
+mod places;
 mod snapshot;
 
 #[cfg(test)]

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fs_err as fs;
-use heed::{Env, EnvOpenOptions, RwTxn, WithoutTls};
+use heed::{Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 use super::gate::{Gate, Ticket};
 use super::layout::{Blocks, FORMAT, TABLES, Tables, read_chunks};
 use super::payload_index::Fields;
+use super::places::Places;
 use super::{Error, Options, ShardIdentity};
 use crate::ids::{Epoch, Sequence};
 use crate::rows::Row;
@@ -42,6 +43,33 @@ pub(super) struct Frame {
     pub(super) epoch: Epoch,
 }
 
+/// What readers of a transaction take.
+#[derive(Debug)]
+struct Shown {
+    /// The number of the transaction.
+    id: usize,
+    frame: Frame,
+    places: Arc<Places>,
+}
+
+impl Shown {
+    fn new(id: usize, frame: Frame, blocks: Blocks) -> Self {
+        let places = Arc::new(blocks.places(frame.next_row));
+        Self { id, frame, places }
+    }
+}
+
+/// A reader's transaction, and what belongs to it.
+pub(super) struct Reading {
+    // Before the ticket: fields are dropped in order.
+    pub(super) txn: RoTxn<'static, WithoutTls>,
+    pub(super) frame: Frame,
+    /// Where blocks of this transaction lie.
+    pub(super) places: Arc<Places>,
+    /// To be kept with the transaction.
+    pub(super) ticket: Ticket,
+}
+
 /// An open environment.
 #[derive(Debug)]
 pub(super) struct Environment {
@@ -52,8 +80,8 @@ pub(super) struct Environment {
     pub(super) life: Uuid,
     options: Options,
     gate: Arc<Gate>,
-    /// Frames by the number of their transaction, the newest last.
-    frames: Mutex<VecDeque<(usize, Frame)>>,
+    /// Frames of the last transactions, the newest last.
+    frames: Mutex<VecDeque<Shown>>,
     failure: Mutex<Option<String>>,
     /// Growing waits for readers.
     wants_room: AtomicBool,
@@ -179,17 +207,18 @@ impl Environment {
             sequence,
             epoch,
         };
-        let frames = Mutex::new(VecDeque::from([(txn.id(), frame)]));
+        let blocks = Blocks::of(identity.dimensions);
+        let shown = Shown::new(txn.id(), frame, blocks);
         drop(txn);
         Ok(Self {
             env,
             tables,
-            blocks: Blocks::of(identity.dimensions),
+            blocks,
             identity: identity.clone(),
             life,
             options,
             gate: Arc::default(),
-            frames,
+            frames: Mutex::new(VecDeque::from([shown])),
             failure: Mutex::default(),
             wants_room: AtomicBool::new(false),
             reuse: Mutex::default(),
@@ -201,12 +230,12 @@ impl Environment {
         let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         frames
             .back()
-            .map(|(_txn, frame)| frame.clone())
+            .map(|shown| shown.frame.clone())
             .unwrap_or_default()
     }
 
-    /// A reader's transaction, the frame that belongs to it, and the ticket to keep with it.
-    pub(super) fn read(&self) -> Result<(heed::RoTxn<'static, WithoutTls>, Frame, Ticket), Error> {
+    /// Begins to read the newest transaction.
+    pub(super) fn read(&self) -> Result<Reading, Error> {
         /// A commit may come between the transaction and the look at the frames; not that often.
         const TRIES: usize = 1_000;
         if let Some(failure) = self.failure() {
@@ -216,10 +245,13 @@ impl Environment {
         for _ in 0..TRIES {
             let txn = self.env.clone().static_read_txn()?;
             let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_txn, frame)) = frames.iter().find(|(id, _frame)| *id == txn.id()) {
-                let frame = frame.clone();
-                drop(frames);
-                return Ok((txn, frame, ticket));
+            if let Some(shown) = frames.iter().find(|shown| shown.id == txn.id()) {
+                return Ok(Reading {
+                    txn,
+                    frame: shown.frame.clone(),
+                    places: Arc::clone(&shown.places),
+                    ticket,
+                });
             }
         }
         Err(Error::Files(
@@ -236,10 +268,10 @@ impl Environment {
     pub(super) fn commit(&self, txn: RwTxn<'_>, frame: Frame) -> Result<(), Error> {
         let id = txn.id();
         let frames = || self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        frames().push_back((id, frame));
+        frames().push_back(Shown::new(id, frame, self.blocks));
         let committed = txn.commit();
         if let Err(error) = committed {
-            frames().retain(|(of, _frame)| *of != id);
+            frames().retain(|shown| shown.id != id);
             let mut error = Error::from(error);
             // LMDB reports a disk that is full in the middle of a page as an I/O error.
             if matches!(error, Error::Files(_)) && self.disk_is_full() {
@@ -259,9 +291,14 @@ impl Environment {
         Ok(())
     }
 
+    /// Bytes of the map.
+    pub(super) fn map_bytes(&self) -> usize {
+        self.env.info().map_size
+    }
+
     /// Doubles the map when three quarters of it are used and no reader is long about it.
     pub(super) fn grow_ahead(&self) {
-        let map = self.env.info().map_size;
+        let map = self.map_bytes();
         let used = usize::try_from(self.bytes()).unwrap_or(usize::MAX);
         if used < map / 4 * 3 || map >= self.options.map_bytes_max {
             return;
@@ -282,7 +319,7 @@ impl Environment {
     }
 
     fn grow_within(&self, limit: Duration) -> Result<(), Error> {
-        let now = self.env.info().map_size;
+        let now = self.map_bytes();
         let next = page_multiple(now.saturating_mul(2).min(self.options.map_bytes_max));
         if next <= now {
             return Err(Error::Full(format!(
@@ -291,6 +328,12 @@ impl Environment {
         }
         self.wants_room.store(true, Ordering::Relaxed);
         let grown = self.gate.alone(limit, || {
+            // Nobody may find by them what lies elsewhere afterwards.
+            let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+            for shown in frames.iter_mut() {
+                shown.places = Arc::new(self.blocks.places(shown.frame.next_row));
+            }
+            drop(frames);
             #[expect(unsafe_code, reason = "the map is resized")]
             // SAFETY: the gate is closed and empty, so no reader is open, and the caller is the only
             // writer and has no transaction open.
@@ -360,7 +403,7 @@ fn page_multiple(bytes: usize) -> usize {
 fn check(
     folder: &Path,
     tables: Tables,
-    txn: &heed::RoTxn<'_>,
+    txn: &RoTxn<'_>,
     identity: &ShardIdentity,
 ) -> Result<(), Error> {
     let folder: PathBuf = folder.to_owned();

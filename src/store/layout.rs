@@ -9,6 +9,7 @@ use heed::{CommitOrAbort, Database, RwTxn, WithoutTls};
 use roaring::RoaringBitmap;
 
 use super::Error;
+use super::places::Places;
 use crate::ids::{PointId, Sequence};
 use crate::rows::Row;
 
@@ -133,6 +134,12 @@ impl Blocks {
     /// Bytes of a block.
     pub(super) fn bytes(&self) -> usize {
         usize::try_from(self.rows).unwrap_or(1) * self.dimensions * size_of::<f32>()
+    }
+
+    /// Where the blocks of rows below this one lie, none of them known.
+    pub(super) fn places(&self, next: Row) -> Places {
+        let blocks = next.div_ceil(self.rows.max(1));
+        Places::new(usize::try_from(blocks).unwrap_or(0))
     }
 
     /// The block of a row, and where in it the row's vector starts, in components.

@@ -13,6 +13,7 @@ use super::environment::{Environment, Frame};
 use super::gate::Ticket;
 use super::layout::{Tables, read_id, read_id_value};
 use super::payload_index::Fields;
+use super::places::Places;
 use crate::clock::{Clock, Moment};
 use crate::ids::{PointId, Sequence};
 use crate::limits::RPC_MESSAGE_BYTES_MAX;
@@ -35,6 +36,7 @@ pub struct Snapshot {
     txn: Mutex<RoTxn<'static, WithoutTls>>,
     _ticket: Ticket,
     frame: Frame,
+    places: Arc<Places>,
     environment: Arc<Environment>,
     /// When reading ends, done or not.
     deadline: Option<(Arc<dyn Clock>, Moment)>,
@@ -59,11 +61,12 @@ pub struct Page {
 
 impl Snapshot {
     pub(super) fn take(environment: &Arc<Environment>) -> Result<Self, Error> {
-        let (txn, frame, ticket) = environment.read()?;
+        let reading = environment.read()?;
         Ok(Self {
-            txn: Mutex::new(txn),
-            _ticket: ticket,
-            frame,
+            txn: Mutex::new(reading.txn),
+            _ticket: reading.ticket,
+            frame: reading.frame,
+            places: reading.places,
             environment: Arc::clone(environment),
             deadline: None,
         })
@@ -263,17 +266,31 @@ impl Snapshot {
 
     /// The vectors of a block, for as long as the snapshot lives.
     fn block(&self, block: u32) -> &[f32] {
-        let txn = self.txn();
-        let vectors = block_of(self.tables(), &txn, block);
+        let number = usize::try_from(block).unwrap_or(usize::MAX);
+        let whole = self.environment.blocks.bytes() / size_of::<f32>();
+        let (start, length) = match self.places.get(number) {
+            Some(start) => (start, whole),
+            None => {
+                let txn = self.txn();
+                let vectors = block_of(self.tables(), &txn, block);
+                if vectors.len() == whole {
+                    self.places.put(number, vectors.as_ptr());
+                }
+                (vectors.as_ptr(), vectors.len())
+            },
+        };
         #[expect(
             unsafe_code,
             reason = "the slice outlives the lock, not the transaction"
         )]
         // SAFETY: the slice points into the map at pages that belong to this read transaction's view.
         // LMDB neither changes nor frees them while the transaction is open, and it is open as long as
-        // `self`, to which the returned slice is bound. The lock only orders the look-up.
+        // `self`, to which the returned slice is bound. The lock only orders the look-up. A place that
+        // another snapshot found is of a transaction of the same number, so of the same view, and of a
+        // block as long as all are; the environment forgets the places before it moves the map, which it
+        // does while no snapshot is there.
         unsafe {
-            std::slice::from_raw_parts(vectors.as_ptr(), vectors.len())
+            std::slice::from_raw_parts(start, length)
         }
     }
 

@@ -1,6 +1,7 @@
 //! The store against a model that keeps everything in memory.
 
 mod trouble;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::Path;
