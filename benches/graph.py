@@ -25,6 +25,7 @@ from engines import LIBRARIES, Data, Ours
 TARGETS = (0.90, 0.95, 0.99)
 # What hnswlib had on the machine that the bars of filtered search were set on.
 SCALE = 7307
+PAIR = "hnswlib by 2"
 WAYS = {
     "graph": {},
     "four": {"way": "four"},
@@ -161,10 +162,15 @@ def started(asked, place, data, command):
 
 
 def rounds(asked, ours, others):
-    curves = {name: [] for name in (*WAYS, *others)}
+    curves = {name: [] for name in (*WAYS, *others, PAIR)}
     for number in range(asked.rounds):
         for name, other in others.items():
             curves[name].append([other.run(effort) for effort in other.efforts])
+        # What two threads have of this machine, whoever searches.
+        first = others["hnswlib"]
+        first.threads = 2
+        curves[PAIR].append([first.run(effort) for effort in first.efforts])
+        first.threads = 1
         for way, options in WAYS.items():
             curves[way].append([ours.run(length, **options) for length in ours.efforts])
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}:", end="")
@@ -203,7 +209,7 @@ def draw(path, curves, title):
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for name, rounds_of in curves.items():
-        if name in ("held out", "chosen on"):
+        if name in ("held out", "chosen on", PAIR):
             continue
         best = [(points[0][0], max(rate for _, rate in points)) for points in zip(*rounds_of)]
         axes.plot(*zip(*sorted(best)), marker="o", markersize=3, label=name)

@@ -96,8 +96,8 @@ impl Bench {
             ["dead", percent] => {
                 // Deletes: rows that are covered and no longer live.
                 let dead = some(&self.rows.live, percent.parse().unwrap(), 0xDEAD);
-                self.rows.live -= dead;
-                self.allowed = Some(self.rows.live.clone());
+                *Arc::make_mut(&mut self.rows.live) -= dead;
+                self.allowed = Some(self.rows.live.as_ref().clone());
                 self.truth()
             },
             ["churn", deleted, updated, effort] => {
@@ -151,15 +151,15 @@ impl Bench {
     /// looks at what the old graph finds then, and at a new one that starts from it.
     fn churn(&mut self, (deleted, updated): (f64, f64), effort: u32) -> String {
         let dir = self.dir.join(format!("churn-{deleted}-{updated}"));
-        let all = self.rows.live.clone();
+        let all = Arc::clone(&self.rows.live);
         let kept_back = some(&all, updated, 0xBAC);
-        self.rows.live = &all - &kept_back;
+        self.rows.live = Arc::new(all.as_ref() - &kept_back);
         let whole = self.built(&dir, (2, &graph(None)), None);
         self.segment = Some(Arc::clone(&whole.open.segment));
         self.truth();
         let at_first = self.run((effort, "all", "whole"), 1, 3);
-        let live = &self.rows.live - some(&self.rows.live, deleted + updated, 0xDEAD);
-        self.rows.live = &live | &kept_back;
+        let live = self.rows.live.as_ref() - some(&self.rows.live, deleted + updated, 0xDEAD);
+        self.rows.live = Arc::new(&live | &kept_back);
         self.truth();
         let old = self.run((effort, "all", "whole"), 1, 3);
         let old_lost = [1, 4].map(|times| self.not_found(times * effort));
@@ -178,7 +178,7 @@ impl Bench {
 
     /// How many live rows their own vector does not find with this effort.
     fn not_found(&self, effort: u32) -> usize {
-        let coverage = covered_by([Arc::clone(self.segment.as_ref().unwrap())]);
+        let coverage = covered_by(vec![Arc::clone(self.segment.as_ref().unwrap())], &self.rows);
         let ask = Ask {
             effort: Some(effort),
             ..Ask::nearest(K)
@@ -202,11 +202,11 @@ impl Bench {
 
     /// What a search costs with a graph and without, from few points to many, and what the graph cost.
     fn sizes(&mut self) -> String {
-        let all = self.rows.live.clone();
+        let all = Arc::clone(&self.rows.live);
         let mut lines = Vec::new();
         for points in [500u32, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000] {
             let last = all.select(points).unwrap();
-            self.rows.live = all.iter().take_while(|row| *row < last).collect();
+            self.rows.live = Arc::new(all.iter().take_while(|row| *row < last).collect());
             let built = self.built(
                 &self.dir.join(format!("size-{points}")),
                 (2, &graph(None)),
@@ -302,13 +302,13 @@ impl Bench {
         match way {
             "four" => segment.search_many(&self.rows, &queries, &ask).unwrap(),
             "scan" => {
-                let nobody = covered_by([]);
+                let nobody = covered_by(Vec::new(), &self.rows);
                 let scan = |query| search(&nobody, &self.rows, query, &ask).unwrap();
                 let answers = queries.into_iter().map(scan);
                 answers.map(|answer| (answer.hits, answer.scored)).collect()
             },
             "whole" => {
-                let coverage = covered_by([Arc::clone(segment)]);
+                let coverage = covered_by(vec![Arc::clone(segment)], &self.rows);
                 let whole = |query| search(&coverage, &self.rows, query, &ask).unwrap();
                 let answers = queries.into_iter().map(whole);
                 answers.map(|answer| (answer.hits, answer.scored)).collect()
@@ -348,7 +348,7 @@ impl Bench {
             allowed: self.allowed.as_ref(),
             ..Ask::nearest(K)
         };
-        let nobody = covered_by([]);
+        let nobody = covered_by(Vec::new(), &self.rows);
         let tenth =
             |query: &Vec<f32>| search(&nobody, &self.rows, query, &ask).unwrap().hits[K - 1].score;
         self.tenth = self.queries.iter().map(tenth).collect();

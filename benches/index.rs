@@ -123,7 +123,7 @@ fn kernels(rows: &Flat) {
             }
             let cached = cached.seconds() / 2e6;
             let streamed = Timer::start(&clock);
-            for row in &rows.live {
+            for row in rows.live.iter() {
                 sum += kernel(query, rows.vector(row).unwrap());
             }
             let streamed = streamed.seconds() / rows.live.len() as f64;
@@ -199,7 +199,7 @@ fn compare(
     asks: &[(&str, Ask<'_>)],
 ) {
     let clock = SystemClock;
-    let coverage = covered_by(segments.iter().cloned());
+    let coverage = covered_by(segments.to_vec(), rows);
     let mut truth: Vec<f32> = Vec::new();
     let mut rates = vec![Vec::new(); asks.len()];
     let mut recalls = vec![0.0; asks.len()];

@@ -21,6 +21,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -213,13 +214,17 @@ pub fn search_many(
         failed: Vec::new(),
     };
     if ask.k > 0 {
-        let other = match ask.allowed {
-            Some(allowed) => Some(coverage.of(rows.live() & allowed)),
-            None if coverage.is_of(rows.live()) => None,
-            None => Some(coverage.of(rows.live().clone())),
+        let live = rows.live();
+        let allowed = ask.allowed.map(|allowed| Arc::new(live & allowed));
+        let other;
+        let rest = if ask.exact {
+            Cow::Borrowed(allowed.as_deref().unwrap_or(live))
+        } else if allowed.is_none() && coverage.is_of(live) {
+            ask_segments(coverage, rows, queries, ask, &mut found)?
+        } else {
+            other = coverage.of(allowed.unwrap_or_else(|| Arc::new(live.clone())));
+            ask_segments(&other, rows, queries, ask, &mut found)?
         };
-        let coverage = other.as_ref().unwrap_or(coverage);
-        let rest = ask_segments(coverage, rows, queries, ask, &mut found)?;
         if !rest.is_empty() {
             let scanned = scan::scan(rows, &rest, queries, &mut found.tops, ask.stop)?;
             found.compared(std::iter::repeat_n(scanned, queries.len()));
@@ -266,9 +271,6 @@ fn ask_segments<'a>(
     ask: &Ask<'_>,
     found: &mut Tally,
 ) -> Result<Cow<'a, RoaringBitmap>, Error> {
-    if ask.exact {
-        return Ok(Cow::Borrowed(coverage.rows()));
-    }
     let mut rest = Cow::Borrowed(coverage.rest());
     for part in coverage.parts() {
         let segment = &part.segment;
@@ -276,7 +278,9 @@ fn ask_segments<'a>(
             .cost(ask.k, ask.effort)
             .saturating_mul(SCAN_ADVANTAGE);
         if part.rows().len() <= worth {
-            *rest.to_mut() |= part.rows();
+            if !part.rows().is_empty() {
+                *rest.to_mut() |= part.rows();
+            }
             continue;
         }
         let asked = Ask {

@@ -385,9 +385,17 @@ impl<'e> Batch<'e> {
             &self.changed_freed,
         )?;
         write_position(self.tables, &mut self.txn, &self.frame)?;
+        // What did not change stays where it is, and what was found out about it holds.
+        let kept = |rows: RoaringBitmap, changed: &RoaringBitmap, before: &Arc<RoaringBitmap>| {
+            if changed.is_empty() {
+                Arc::clone(before)
+            } else {
+                Arc::new(rows)
+            }
+        };
         let frame = Frame {
-            live: Arc::new(self.live),
-            freed: Arc::new(self.freed),
+            live: kept(self.live, &self.changed_live, &self.frame.live),
+            freed: kept(self.freed, &self.changed_freed, &self.frame.freed),
             fields: Arc::new(self.fields),
             ..self.frame
         };

@@ -268,7 +268,8 @@ impl Environment {
     pub(super) fn commit(&self, txn: RwTxn<'_>, frame: Frame) -> Result<(), Error> {
         let id = txn.id();
         let frames = || self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        frames().push_back(Shown::new(id, frame, self.blocks));
+        let shown = Shown::new(id, frame, self.blocks);
+        frames().push_back(shown);
         let committed = txn.commit();
         if let Err(error) = committed {
             frames().retain(|shown| shown.id != id);
@@ -285,9 +286,11 @@ impl Environment {
             return Err(error);
         }
         let mut frames = frames();
-        while frames.len() > FRAMES {
-            frames.pop_front();
-        }
+        let surplus = frames.len().saturating_sub(FRAMES);
+        let old: Vec<Shown> = frames.drain(..surplus).collect();
+        drop(frames);
+        // Readers do not wait until all that belongs to them is given back.
+        drop(old);
         Ok(())
     }
 
@@ -336,7 +339,7 @@ impl Environment {
             drop(frames);
             #[expect(unsafe_code, reason = "the map is resized")]
             // SAFETY: the gate is closed and empty, so no reader is open, and the caller is the only
-            // writer and has no transaction open.
+            // writer and has no transaction open. The places of blocks in the old map are forgotten.
             unsafe {
                 self.env.resize(next)
             }

@@ -1,14 +1,17 @@
 //! Where the blocks of one commit lie in the map, as far as they were looked up.
 //!
-//! A search reads rows at random places, and to find a block by LMDB's tree takes as long as to compare what is
+//! A search reads rows at random places, and to find a block by LMDB's tree takes longer than to compare a row that is
 //! in it (`docs/performance.md`). No page that a commit shows changes while a reader of it is open, so a
 //! place that one reader found holds for the others of the same commit.
+//!
+//! What is kept are eight bytes for each block that was read, and for others near it, as long as readers of the
+//! commit are there or it is one of the last two.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Blocks whose places are kept together.
-const PORTION: usize = 256;
+/// Blocks whose places are kept together. Few: the first search after a commit reads its rows in as many portions.
+const PORTION: usize = 64;
 
 /// The places, a null pointer where a block was not looked up yet.
 type Portion = Box<[AtomicPtr<f32>]>;
@@ -17,27 +20,34 @@ type Portion = Box<[AtomicPtr<f32>]>;
 /// the map is resized.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    portions: Vec<OnceLock<Portion>>,
+    blocks: usize,
+    /// Made by the first reader: most commits of many have none.
+    portions: OnceLock<Box<[OnceLock<Portion>]>>,
 }
 
 impl Places {
     /// Of so many blocks, none looked up.
     pub(super) fn new(blocks: usize) -> Self {
-        let mut portions = Vec::new();
-        portions.resize_with(blocks.div_ceil(PORTION), OnceLock::new);
-        Self { portions }
+        Self {
+            blocks,
+            portions: OnceLock::new(),
+        }
     }
 
     /// Where a block begins; `None`: not known.
     pub(super) fn get(&self, block: usize) -> Option<*const f32> {
-        let portion = self.portions.get(block / PORTION)?.get()?;
+        let portion = self.portions.get()?.get(block / PORTION)?.get()?;
         let place = portion.get(block % PORTION)?.load(Ordering::Acquire);
         (!place.is_null()).then_some(place.cast_const())
     }
 
     /// Keeps where a block begins, of those that there are.
     pub(super) fn put(&self, block: usize, place: *const f32) {
-        let Some(portion) = self.portions.get(block / PORTION) else {
+        let portions = self.portions.get_or_init(|| {
+            let portions = std::iter::repeat_with(OnceLock::new);
+            portions.take(self.blocks.div_ceil(PORTION)).collect()
+        });
+        let Some(portion) = portions.get(block / PORTION) else {
             return;
         };
         let none = || {

@@ -62,6 +62,14 @@ impl IndexState {
     }
 }
 
+/// What searches of a commit are answered by.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) set: Set,
+    /// Which of them answer for which of its live rows.
+    pub(super) coverage: Coverage,
+}
+
 /// An open shard.
 #[derive(Debug)]
 pub(super) struct Hosted {
@@ -70,8 +78,8 @@ pub(super) struct Hosted {
     folder: PathBuf,
     identity: Identity,
     set: RwLock<Set>,
-    /// Who answers for the live rows of the last commit that was asked about.
-    coverage: Mutex<Option<Arc<Coverage>>>,
+    /// What searches of the newest commit are answered by.
+    serving: Mutex<Option<Arc<Serving>>>,
     state: Mutex<IndexState>,
     written: Mutex<Moment>,
     /// Since when a build is wanted, when one is.
@@ -131,7 +139,7 @@ impl Hosted {
             folder,
             identity,
             set: RwLock::new(found.set),
-            coverage: Mutex::default(),
+            serving: Mutex::default(),
             state: Mutex::default(),
             written: Mutex::new(clock.now()),
             wanted: Mutex::default(),
@@ -165,23 +173,35 @@ impl Hosted {
         set.clone()
     }
 
-    /// Who answers for these live rows.
-    pub(super) fn coverage(&self, live: &Arc<RoaringBitmap>) -> Arc<Coverage> {
-        let mut known = self.coverage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.as_ref().filter(|known| known.is_of(live)) {
+    /// The segments in use, and which of them answer for these live rows.
+    pub(super) fn serving(&self, live: &Arc<RoaringBitmap>) -> Arc<Serving> {
+        let mut known = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref().filter(|known| known.coverage.is_of(live)) {
             return Arc::clone(known);
         }
-        // While it is held, so that no older set is written down after a newer one.
-        let segments = self.segments().segments();
-        let made = Arc::new(Coverage::new(segments, Arc::clone(live)));
-        *known = Some(Arc::clone(&made));
+        // While it is held, so that no older set is kept after a newer one.
+        let set = self.segments();
+        let coverage = Coverage::new(set.segments(), Arc::clone(live));
+        let made = Arc::new(Serving { set, coverage });
+        // A reader of an older commit does not have the others begin anew.
+        let old = if Arc::ptr_eq(live, &self.store.live()) {
+            known.replace(Arc::clone(&made))
+        } else {
+            None
+        };
+        drop(known);
+        // The last that holds a segment gives back its mapping: not while others wait.
+        drop(old);
         made
     }
 
     /// Changes the segments in use.
     fn change_set<T>(&self, change: impl FnOnce(&mut Set) -> T) -> T {
         let changed = change(&mut self.set.write().unwrap_or_else(PoisonError::into_inner));
-        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut known = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = known.take();
+        drop(known);
+        drop(old);
         changed
     }
 
@@ -352,20 +372,23 @@ impl Hosted {
 
     /// Takes the segment of this name out of use, which failed a search.
     pub(super) fn quarantine(&self, name: &str, error: &index::Error) {
-        let Some(open) = self.change_set(|set| set.take(name)) else {
-            return;
-        };
-        tracing::error!(
-            segment = open.name(),
-            error = chain(error),
-            "an index segment failed"
-        );
-        if let Err(error) = index::quarantine(&self.folder, &open.name()) {
-            tracing::warn!(
-                error = chain(&error),
-                "a failed index segment stays on the disk"
+        // The folder goes with it: nobody sees the one without the other.
+        self.change_set(|set| {
+            let Some(open) = set.take(name) else {
+                return;
+            };
+            tracing::error!(
+                segment = open.name(),
+                error = chain(error),
+                "an index segment failed"
             );
-        }
+            if let Err(error) = index::quarantine(&self.folder, &open.name()) {
+                tracing::warn!(
+                    error = chain(&error),
+                    "a failed index segment stays on the disk"
+                );
+            }
+        });
     }
 
     /// Lets rows be used again that no segment covers. While one lies there that is not in use (it
@@ -381,7 +404,7 @@ impl Hosted {
 
     /// Rows that every search scans, since no segment covers them.
     pub(super) fn uncovered(&self) -> u64 {
-        self.coverage(&self.store.live()).rest().len()
+        self.serving(&self.store.live()).coverage.rest().len()
     }
 
     /// The kind that answers, and how many points it covers.

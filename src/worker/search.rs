@@ -91,7 +91,8 @@ pub(super) fn search(
     hosted.own_fields.count(&first.filter, points);
     let allowed = allowed(snapshot, first)?;
     let stop = || clock.now() >= deadline;
-    let set = hosted.segments();
+    let serving = hosted.serving(snapshot.live_rows());
+    let set = &serving.set;
     let learnt = || set.main.as_ref().map(|open| hosted.live.effort(open));
     let ask = Ask {
         k: first.top,
@@ -100,10 +101,9 @@ pub(super) fn search(
         allowed: allowed.as_ref(),
         stop: &stop,
     };
-    let coverage = hosted.coverage(snapshot.live_rows());
     let vectors: Vec<&[f32]> = searches.iter().map(|search| &*search.vector).collect();
     let mut results = Vec::with_capacity(searches.len());
-    let answers = index::search_many(&coverage, snapshot, &vectors, &ask)?;
+    let answers = index::search_many(&serving.coverage, snapshot, &vectors, &ask)?;
     for (asked, answer) in searches.iter().zip(answers) {
         for (sequence, error) in &answer.failed {
             let failed = set.each().find(|open| open.segment.sequence() == *sequence);

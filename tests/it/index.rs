@@ -84,7 +84,7 @@ fn found(segments: &[Arc<dyn Segment>], rows: &Flat, query: &[f32], exact: bool)
         exact,
         ..Ask::nearest(10)
     };
-    let coverage = covered_by(segments.iter().cloned());
+    let coverage = covered_by(segments.to_vec(), rows);
     let answer = search(&coverage, rows, query, &ask).unwrap();
     assert!(answer.failed.is_empty(), "{:?}", answer.failed);
     for hit in &answer.hits {
@@ -124,7 +124,7 @@ fn what_is_built_finds_the_nearest_also_when_it_is_opened_again() {
         assert_eq!(first, again, "the same index answers the same");
         right += first.iter().filter(|row| truth.contains(*row)).count();
         of += truth.len();
-        let coverage = covered_by([Arc::clone(&built.segment)]);
+        let coverage = covered_by(vec![Arc::clone(&built.segment)], &rows);
         scored += search(&coverage, &rows, query, &Ask::nearest(10))
             .unwrap()
             .scored;
@@ -143,9 +143,9 @@ fn deletes_act_at_once_and_fresh_rows_are_found() {
     let before = found(&segments, &rows, &query, false);
     assert_eq!(before[0], 77);
     rows.vectors.extend_from_slice(&query);
-    rows.live.insert(20_000);
+    Arc::make_mut(&mut rows.live).insert(20_000);
     for row in &before {
-        rows.live.remove(*row);
+        Arc::make_mut(&mut rows.live).remove(*row);
     }
     let after = found(&segments, &rows, &query, false);
     assert_eq!(after[0], 20_000, "written after the build");

@@ -225,8 +225,8 @@ fn as_before(job: &Job<'_>, all: All<'_>, before: &Graph) -> Result<Measured, Er
     })
 }
 
-/// Codes the rows in the width that is asked for, or in the one that costs least of those that find
-/// enough.
+/// Codes the rows in the width that is asked for, or in the widest that finds enough and costs hardly more than the
+/// cheapest that does.
 fn choose(
     job: &Job<'_>,
     all: All<'_>,
@@ -238,7 +238,7 @@ fn choose(
     let questions = questions(job, covered, held)?;
     let wanted = parameters.bits.and_then(Width::of);
     let widths: Vec<Width> = wanted.map_or_else(|| Width::CODES.to_vec(), |width| vec![width]);
-    let mut best: Option<Measured> = None;
+    let (mut best, mut least): (Option<Measured>, f64) = (None, f64::INFINITY);
     for width in widths {
         let shape = Shape::new(width, coder.mean.len());
         let records = encode(job, (covered, coder), shape)?;
@@ -255,10 +255,13 @@ fn choose(
             unchecked: None,
         };
         let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;
-        if best
+        let taken = best
             .as_ref()
-            .is_none_or(|best| better(&found, &best.found, parameters.recall))
-        {
+            .is_none_or(|best| better(&found, &best.found, least, parameters.recall));
+        if found.recall >= parameters.recall {
+            least = least.min(found.cost);
+        }
+        if taken {
             best = Some(Measured {
                 records,
                 shape,
@@ -269,16 +272,16 @@ fn choose(
     best.ok_or(Error::TooLarge)
 }
 
-/// By how much a wider code may be dearer for rows. Queries lie farther from rows than rows do, so that what is near
-/// them differs less, and a code's error misleads their walks more: where rows found as much by lists of one length
-/// with two and four bits, queries needed a sixth less with four (measured).
+/// By how much a wider code may be dearer for rows than the cheapest one. Queries lie farther from rows than rows do, so
+/// that what is near them differs less, and a code's error misleads their walks more: where rows found as much by lists
+/// of one length with two and four bits, queries needed a sixth less with four (measured).
 const WIDER: f64 = 1.1;
 
-/// Whether a wider code is to be taken instead of another: it finds what is wanted at not much more cost, or more
-/// where the other does not.
-fn better(new: &Found, old: &Found, wanted: f32) -> bool {
+/// Whether a wider code is to be taken instead of another: it finds what is wanted at not much more than the least cost
+/// of those that do, or more where the other does not.
+fn better(new: &Found, old: &Found, least: f64, wanted: f32) -> bool {
     match (new.recall >= wanted, old.recall >= wanted) {
-        (true, true) => new.cost < old.cost * WIDER,
+        (true, true) => new.cost < least * WIDER,
         (false, false) => new.recall > old.recall,
         (new, _) => new,
     }
@@ -306,4 +309,49 @@ fn encode(
         Ok(())
     })?;
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::effort::Learnt;
+    use super::*;
+
+    fn found((recall, cost): (f32, f64)) -> Found {
+        let effort = Effort {
+            few: 40,
+            many: 100,
+            learnt: Learnt::default(),
+        };
+        Found {
+            effort,
+            recall,
+            cost,
+        }
+    }
+
+    /// Which of these is taken, the narrowest first.
+    fn taken(all: &[(f32, f64)]) -> usize {
+        let (mut best, mut least) = (0, f64::INFINITY);
+        for (number, one) in all.iter().enumerate() {
+            if number == 0 || better(&found(*one), &found(all[best]), least, 0.95) {
+                best = number;
+            }
+            if one.0 >= 0.95 {
+                least = least.min(one.1);
+            }
+        }
+        best
+    }
+
+    #[test]
+    fn the_widest_code_is_taken_that_costs_hardly_more_than_the_cheapest() {
+        assert_eq!(taken(&[(0.98, 100.0), (0.98, 109.0), (0.99, 150.0)]), 1);
+        assert_eq!(taken(&[(0.98, 100.0), (0.99, 111.0)]), 0);
+        // A tenth of the cheapest, not of the last.
+        assert_eq!(taken(&[(0.98, 100.0), (0.98, 109.0), (0.98, 119.0)]), 1);
+        assert_eq!(taken(&[(0.98, 100.0), (0.98, 130.0), (0.98, 90.0)]), 2);
+        // What does not find enough is taken for want of better only.
+        assert_eq!(taken(&[(0.90, 10.0), (0.96, 500.0), (0.94, 1.0)]), 1);
+        assert_eq!(taken(&[(0.90, 10.0), (0.93, 500.0), (0.92, 1.0)]), 1);
+    }
 }

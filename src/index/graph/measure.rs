@@ -3,7 +3,7 @@
 //! Some rows, spread evenly, are held out: they are not in the graph yet and asked as if they were
 //! queries; one pass over all rows gives their true neighbours among the rest. (Rows of the graph
 //! would not do: a walk for one ends where its own links are, and finds far more; measured.) For each width of the code the shortest list is found that
-//! finds the wanted share of them, and what a search then costs; the cheapest width is taken. Costs
+//! finds the wanted share of them, and what a search then costs; by that the width is chosen. Costs
 //! are counted, not timed, so that a build's choice does not depend on what else the machine does: a
 //! compared code costs its cache lines, a compared row its own.
 //!
@@ -46,11 +46,11 @@ const LISTS: [usize; 19] = [
 /// The part of the misses allowed to a query that a row of the shard is allowed.
 const ROWS_MISS: f32 = 1.0 / 3.0;
 
-/// What one more compared code costs besides its cache lines, in lines: a line more makes a code about an eighth
-/// dearer (measured with two and four bits, 100,000 and 500,000 points, at the lists of recall 0.95 to 0.99). And
-/// the same for a row, with the way to it in the store.
+/// What one more compared code costs besides its cache lines, in lines: where codes of two bits touch two lines, a line
+/// more makes a code an eighth dearer (measured with two and four bits, 100,000 and 500,000 points, at the lists of
+/// recall 0.95 to 0.99). And the same for a row.
 const CODE_COST: f64 = 6.0;
-const ROW_COST: f64 = 76.0;
+const ROW_COST: f64 = 20.0;
 
 /// A row that is asked, and the scores of its nearest, the nearest first.
 pub(super) struct Question {
@@ -149,7 +149,7 @@ pub(super) struct Found {
     pub(super) effort: Effort,
     /// The share of the ten nearest that it finds.
     pub(super) recall: f32,
-    /// What a search costs, in cache lines.
+    /// What a search costs, in cache lines, by a list that would find just what is wanted.
     pub(super) cost: f64,
 }
 

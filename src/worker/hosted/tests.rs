@@ -163,16 +163,23 @@ fn who_covers_what_is_found_out_once_for_a_commit_and_anew_for_another_set() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let hosted = with_a_thousand(folder.path(), &runtime);
     let before = hosted.store.live();
-    let coverage = hosted.coverage(&before);
-    assert!(coverage.rest().is_empty());
+    let serving = hosted.serving(&before);
+    assert!(serving.coverage.rest().is_empty());
     let snapshot = hosted.store.snapshot().unwrap();
-    let again = hosted.coverage(snapshot.live_rows());
-    assert!(Arc::ptr_eq(&again, &coverage), "of the same commit");
+    let again = hosted.serving(snapshot.live_rows());
+    assert!(Arc::ptr_eq(&again, &serving), "of the same commit");
 
     write(&runtime, &hosted, 1_000..1_100);
     assert_eq!(hosted.uncovered(), 100);
     finds(&hosted, 0..1_100);
-    assert!(hosted.coverage(&before).rest().is_empty(), "as it was then");
+    let newest = hosted.serving(&hosted.store.live());
+    let older = hosted.serving(&before);
+    assert!(older.coverage.rest().is_empty(), "as it was then");
+    let again = hosted.serving(&hosted.store.live());
+    assert!(
+        Arc::ptr_eq(&again, &newest),
+        "kept while an older one is read"
+    );
 
     build(&hosted, Extent::All);
     assert_eq!(hosted.uncovered(), 0);

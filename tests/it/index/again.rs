@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use vectorsphere::clock::SystemClock;
@@ -53,7 +54,7 @@ fn churn(rows: &mut Flat, (first, part): (usize, usize), seed: u64) {
     let dimensions = rows.dimensions();
     let dead: Vec<u32> = rows.live.iter().skip(first).step_by(part).collect();
     for row in &dead {
-        rows.live.remove(*row);
+        Arc::make_mut(&mut rows.live).remove(*row);
     }
     let start = u32::try_from(rows.vectors.len() / dimensions).unwrap();
     let fresh = Flat::new(
@@ -62,14 +63,13 @@ fn churn(rows: &mut Flat, (first, part): (usize, usize), seed: u64) {
         rows.distance(),
     );
     rows.vectors.extend_from_slice(&fresh.vectors);
-    rows.live
-        .insert_range(start..start + u32::try_from(dead.len()).unwrap());
+    Arc::make_mut(&mut rows.live).insert_range(start..start + u32::try_from(dead.len()).unwrap());
 }
 
 /// Every live row is covered, and found by its own vector.
 fn finds_every_row(open: &Open, rows: &Flat) {
-    assert_eq!(open.segment.covered(), &rows.live);
-    for row in &rows.live {
+    assert_eq!(open.segment.covered(), rows.live());
+    for row in rows.live.iter() {
         let query = rows.vector(row).unwrap();
         let (hits, _) = open.segment.search(rows, query, &Ask::nearest(3)).unwrap();
         assert!(hits.iter().any(|hit| hit.row == row), "{row}");
@@ -144,11 +144,8 @@ fn rows_that_only_went_need_no_linking() {
     let folder = tempfile::tempdir().unwrap();
     let (open, _) = built(folder.path(), &rows, (&usual(), 1), None);
     // A whole cluster too: its neighbours lose their ways through it.
-    rows.live = rows
-        .live
-        .iter()
-        .filter(|row| row % 20 != 3 && row % 5 != 0)
-        .collect();
+    let stays = |row: &u32| row % 20 != 3 && !row.is_multiple_of(5);
+    rows.live = Arc::new(rows.live.iter().filter(stays).collect());
     let (again, linked) = built(folder.path(), &rows, (&usual(), 1), Some(&*open.segment));
     assert!(linked < 100, "{linked}");
     finds_every_row(&again, &rows);
@@ -164,22 +161,22 @@ fn equal_rows_come_and_go() {
     for _ in 0..200 {
         rows.vectors.extend_from_slice(&copied);
     }
-    rows.live.insert_range(1_000..1_200);
+    Arc::make_mut(&mut rows.live).insert_range(1_000..1_200);
     let folder = tempfile::tempdir().unwrap();
     let (open, _) = built(folder.path(), &rows, (&usual(), 1), None);
     // The first of the equal ones goes, and half of the others; a copy of another row comes.
-    rows.live.remove(0);
+    Arc::make_mut(&mut rows.live).remove(0);
     for row in (1_000..1_200).step_by(2) {
-        rows.live.remove(row);
+        Arc::make_mut(&mut rows.live).remove(row);
     }
     let other = rows.vectors[8..16].to_vec();
     rows.vectors.extend_from_slice(&other);
-    rows.live.insert(1_200);
+    Arc::make_mut(&mut rows.live).insert(1_200);
     let (again, linked) = built(folder.path(), &rows, (&usual(), 1), Some(&*open.segment));
     assert!(linked < 400, "{linked}");
-    assert_eq!(again.segment.covered(), &rows.live);
+    assert_eq!(again.segment.covered(), rows.live());
     let all = Ask::nearest(200);
-    for row in &rows.live {
+    for row in rows.live.iter() {
         let query = rows.vector(row).unwrap();
         let (hits, _) = again.segment.search(&rows, query, &all).unwrap();
         assert!(hits.iter().any(|hit| hit.row == row), "{row}");
@@ -232,10 +229,10 @@ fn the_few_that_are_left_of_a_cluster_are_linked_beside_many_new_rows() {
     let (open, first) = built(folder.path(), &rows, (&usual(), 1), None);
     // Of five of twenty clusters a few rows stay, which lose nearly all of their links.
     let stays = |row: &u32| row % 20 >= 5 || row % 800 < 20;
-    rows.live = rows.live.iter().filter(stays).collect();
+    rows.live = Arc::new(rows.live.iter().filter(stays).collect());
     let fresh = Flat::new(clustered(1_200, 16, 9), 16, Distance::Euclid);
     rows.vectors.extend_from_slice(&fresh.vectors);
-    rows.live.insert_range(8_000..9_200);
+    Arc::make_mut(&mut rows.live).insert_range(8_000..9_200);
     let (again, linked) = built(folder.path(), &rows, (&usual(), 1), Some(&*open.segment));
     assert!(linked < first / 2, "{linked}");
     finds_every_row(&again, &rows);
@@ -268,8 +265,8 @@ fn a_hasty_search_is_a_short_walk_and_no_scan() {
 #[test]
 fn filters_find_their_rows_between_those_that_are_gone() {
     let mut rows = Flat::new(clustered(6_000, 16, 1), 16, Distance::Euclid);
-    rows.live.remove_range(500..900);
-    rows.live = rows.live.iter().filter(|row| row % 7 != 3).collect();
+    Arc::make_mut(&mut rows.live).remove_range(500..900);
+    rows.live = Arc::new(rows.live.iter().filter(|row| row % 7 != 3).collect());
     let folder = tempfile::tempdir().unwrap();
     let (open, _) = built(folder.path(), &rows, (&usual(), 2), None);
     let queries = Flat::new(clustered(50, 16, 2), 16, Distance::Euclid);

@@ -1,6 +1,7 @@
 //! A segment beside the main one: together they cover all, a start finds both, and either may be lost.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use vectorsphere::clock::SystemClock;
 use vectorsphere::index::{
@@ -18,7 +19,7 @@ const DIMENSIONS: usize = 16;
 fn rows(live: u32) -> Flat {
     let vectors = clustered(4_000, DIMENSIONS, 1);
     let mut rows = Flat::new(vectors, DIMENSIONS, Distance::Euclid);
-    rows.live.remove_range(live..);
+    Arc::make_mut(&mut rows.live).remove_range(live..);
     rows
 }
 
@@ -55,8 +56,8 @@ fn sequences(set: &Set) -> (Option<u64>, Option<u64>) {
 
 /// Every live row is found by its own vector, whatever covers it.
 fn finds_every_row(set: &Set, rows: &Flat) {
-    let coverage = covered_by(set.segments());
-    for row in &rows.live {
+    let coverage = covered_by(set.segments(), rows);
+    for row in rows.live.iter() {
         let query = rows.vector(row).unwrap();
         let answer = search(&coverage, rows, query, &Ask::nearest(3)).unwrap();
         assert!(answer.failed.is_empty());
@@ -79,7 +80,7 @@ fn both_are_searched_and_found_again_and_another_takes_the_place_of_the_second()
     );
     let set = set.with(side);
     assert_eq!(sequences(&set), (Some(1), Some(2)));
-    assert_eq!(set.covered(), some.live);
+    assert_eq!(&set.covered(), some.live());
     finds_every_row(&set, &some);
     assert_eq!(sequences(&opened(dir)), (Some(1), Some(2)));
     finds_every_row(&opened(dir), &some);
@@ -87,7 +88,7 @@ fn both_are_searched_and_found_again_and_another_takes_the_place_of_the_second()
     let more = rows(3_900);
     let set = set.with(built(dir, &more, 3, Some(&main)));
     assert_eq!(sequences(&set), (Some(1), Some(3)));
-    assert_eq!(set.covered(), more.live);
+    assert_eq!(&set.covered(), more.live());
     let again = opened(dir);
     assert_eq!(sequences(&again), (Some(1), Some(3)));
     assert_eq!(

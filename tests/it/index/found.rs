@@ -35,7 +35,7 @@ fn each_row_is_found_by_its_own_vector_however_awkward_the_data() {
         let rows = awkward(distance);
         let (_folder, open) = built(&rows, bits);
         let all = Ask::nearest(600);
-        for row in &rows.live {
+        for row in rows.live.iter() {
             let query = rows.vector(row).unwrap();
             // Where many are equal, any of them may come first; with room for all, all come.
             let (hits, _) = open.segment.search(&rows, query, &all).unwrap();

@@ -84,9 +84,9 @@ pub(super) fn recall(segment: &dyn Segment, rows: &Flat, queries: &Flat, ask: &A
         exact: true,
         ..*ask
     };
-    let nobody = covered_by([]);
+    let nobody = covered_by(Vec::new(), rows);
     let (mut found, mut of) = (0, 0);
-    for query in &queries.live {
+    for query in queries.live.iter() {
         let query = queries.vector(query).unwrap();
         let truth = search(&nobody, rows, query, &exact).unwrap().hits;
         let (hits, _) = segment.search(rows, query, ask).unwrap();
@@ -258,13 +258,13 @@ fn what_is_deleted_is_never_answered_and_what_is_left_is_found() {
     let mut rows = Flat::new(clustered(10_000, 32, 1), 32, Distance::Euclid);
     let queries = Flat::new(clustered(40, 32, 2), 32, Distance::Euclid);
     let (_folder, open) = built(&rows, None);
-    rows.live = rows.live.iter().filter(|row| row % 10 > 2).collect();
+    rows.live = Arc::new(rows.live.iter().filter(|row| row % 10 > 2).collect());
     let fresh = clustered(500, 32, 3);
     rows.vectors.extend_from_slice(&fresh);
-    rows.live.insert_range(10_000..10_500);
-    let coverage = covered_by([Arc::clone(&open.segment)]);
+    Arc::make_mut(&mut rows.live).insert_range(10_000..10_500);
+    let coverage = covered_by(vec![Arc::clone(&open.segment)], &rows);
     let (mut found, mut of) = (0, 0);
-    for query in &queries.live {
+    for query in queries.live.iter() {
         let query = queries.vector(query).unwrap();
         let answer = search(&coverage, &rows, query, &Ask::nearest(10)).unwrap();
         assert!(answer.failed.is_empty());

@@ -12,7 +12,7 @@ use vectorsphere::vector::{Distance, admit};
 pub(crate) struct Flat {
     dimensions: usize,
     distance: Distance,
-    pub(crate) live: RoaringBitmap,
+    pub(crate) live: Arc<RoaringBitmap>,
     pub(crate) vectors: Vec<f32>,
 }
 
@@ -28,15 +28,15 @@ impl Flat {
         Self {
             dimensions,
             distance,
-            live,
+            live: Arc::new(live),
             vectors,
         }
     }
 }
 
-/// What these segments cover; a search finds out of which rows.
-pub(crate) fn covered_by(segments: impl IntoIterator<Item = Arc<dyn Segment>>) -> Coverage {
-    Coverage::new(segments, Arc::default())
+/// Who of these segments answers for which of the live rows.
+pub(crate) fn covered_by(segments: Vec<Arc<dyn Segment>>, rows: &Flat) -> Coverage {
+    Coverage::new(segments, Arc::clone(&rows.live))
 }
 
 impl Rows for Flat {
