@@ -3,7 +3,7 @@
 //! Each row is a node with at most 32 links to rows near it; a search walks from the nearest of a few entries to
 //! nearer and nearer nodes ([`walk`]). What makes it fast is that it compares codes of two to eight
 //! bits a component instead of vectors ([`code`]): a walk is bound by the cache lines that it fetches
-//! from memory, and a code of two bits takes two lines at 384 dimensions where the vector takes 24.
+//! from memory, and a code of two or four bits takes two or four lines at 384 dimensions where the vector takes 24.
 //! The rows that it finds are then compared exactly, with their vectors from the store
 //! ([`mod@search`]).
 //!
@@ -16,7 +16,7 @@
 //! until then ([`measure`]); both stand in the manifest.
 //!
 //! Memory of a search: a bit a row and some KiB, kept for a few searches at once. Of the file a search
-//! touches links and codes: 256 bytes a row at 384 dimensions and two bits.
+//! touches links and codes: at 384 dimensions 328 bytes a row with four bits, 256 with two.
 //!
 //! The file ([`mod@file`]) is mapped, and checked block by block before anything of it is used: damage is
 //! an error, never a wrong answer. All four distances use the graph of squared lengths: for the
