@@ -119,6 +119,9 @@ fn index_of(report: &proto::ShardReport) -> String {
         "{} {} ({} of {})",
         report.index_kind, report.index_state, report.indexed, report.points
     );
+    if let Some(built) = report.built.as_ref().filter(|built| built.bits > 0) {
+        _ = write!(index, ", {} bits", built.bits);
+    }
     if let Some(quality) = &report.quality {
         let (recall, effort) = (quality.recall, quality.effort);
         _ = write!(index, ", recall {recall:.3} at effort {effort}");
@@ -140,6 +143,29 @@ mod tests {
         }
         assert_eq!(sentence_of(&Status::unavailable("refused")), "refused");
         assert!(!sentence_of(&Status::unavailable("")).is_empty());
+    }
+
+    #[test]
+    fn an_index_is_told_with_its_width_and_with_what_searches_find() {
+        let mut report = proto::ShardReport {
+            points: 12,
+            indexed: 12,
+            index_kind: "graph".into(),
+            index_state: "idle".into(),
+            built: Some(proto::IndexBuild {
+                bits: 4,
+                recall: 0.98,
+            }),
+            ..proto::ShardReport::default()
+        };
+        assert_eq!(index_of(&report), "graph idle (12 of 12), 4 bits");
+        report.quality = Some(proto::SearchQuality {
+            recall: 0.957,
+            effort: 71,
+            samples: 64,
+        });
+        let told = "graph idle (12 of 12), 4 bits, recall 0.957 at effort 71";
+        assert_eq!(index_of(&report), told);
     }
 
     #[test]

@@ -109,6 +109,13 @@ pub(super) struct Layout {
     changed: u64,
 }
 
+impl Layout {
+    /// Bits of a code's component.
+    pub(super) fn bits(&self) -> u8 {
+        self.file.bits
+    }
+}
+
 /// What a build leaves for the manifest.
 #[derive(Debug)]
 pub(super) struct Grown {

@@ -194,6 +194,14 @@ pub(super) fn spelled(checksum: u64) -> String {
 }
 
 impl Manifest {
+    /// Bits of a code's component, of a graph.
+    pub fn bits(&self) -> Option<u8> {
+        match &self.layout {
+            Layout::Graph(graph) => Some(graph.bits()),
+            Layout::Arroy(_) => None,
+        }
+    }
+
     /// The bytes of `manifest.json`.
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
         let encode = || {

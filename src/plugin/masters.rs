@@ -72,6 +72,9 @@ pub fn json_of(state: &proto::GetClusterStateResponse) -> Value {
                 "bytes": report.bytes, "index": {
                     "kind": report.index_kind, "state": report.index_state,
                     "points": report.indexed,
+                    "built": report.built.as_ref().map(|built| json!({
+                        "bits": built.bits, "share": built.recall,
+                    })),
                     "recall": report.quality.as_ref().map(|quality| json!({
                         "share": quality.recall, "effort": quality.effort, "samples": quality.samples,
                     })),

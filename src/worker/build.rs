@@ -63,7 +63,10 @@ pub(super) async fn run(host: Arc<Host>) {
                 Ok(()) => {
                     stopwatch.stop();
                     hosted.set_index_state(IndexState::Idle);
-                    tracing::info!(%shard, "index build done");
+                    let built = hosted.built();
+                    let recall = built.as_ref().map(|built| built.recall);
+                    let bits = built.and_then(|built| built.bits());
+                    tracing::info!(%shard, bits, recall, "index build done");
                 },
                 Err(_) if host.tasks.is_stopping() => return,
                 Err(Error::Index(index::Error::Stopped)) => {

@@ -21,7 +21,7 @@ use crate::fault::chain;
 use crate::ids::Epoch;
 use crate::index::due::{Built, Due, Extent, Shard as Facts, Wish};
 use crate::index::{
-    self, ArroyParameters, Coverage, GraphParameters, Identity, Kind, Open, Recipe, Set,
+    self, ArroyParameters, Coverage, GraphParameters, Identity, Kind, Manifest, Open, Recipe, Set,
 };
 use crate::query::index::Wanted;
 use crate::query::{IndexChoice, Operation, SearchQuality};
@@ -416,6 +416,11 @@ impl Hosted {
         let live = self.store.live();
         let of = |open: &Open| open.segment.covered().intersection_len(&live);
         (main.segment.kind(), set.each().map(of).sum())
+    }
+
+    /// What the build of the main segment says of itself.
+    pub(super) fn built(&self) -> Option<Arc<Manifest>> {
+        self.segments().main.map(|open| open.manifest)
     }
 
     pub(super) fn index_state(&self) -> IndexState {

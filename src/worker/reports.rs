@@ -225,6 +225,10 @@ fn describe(mut report: proto::ShardReport, hosted: &Hosted) -> proto::ShardRepo
     if due { "due" } else { index.as_str() }.clone_into(&mut report.index_state);
     report.indexed = indexed;
     report.note = failure.unwrap_or_else(|| index.note().to_owned());
+    report.built = hosted.built().map(|built| proto::IndexBuild {
+        bits: built.bits().map_or(0, u32::from),
+        recall: built.recall.into(),
+    });
     report.quality = hosted.quality().map(|quality| proto::SearchQuality {
         recall: quality.recall,
         effort: quality.effort,

@@ -109,4 +109,16 @@ async fn shards_gateways_and_index_are_those_that_were_asked_for() {
     assert_eq!(graphs.len(), 1, "{found:?}");
     assert_eq!(graphs[0]["recipe"]["graph"]["bits"], 8);
     assert_eq!(graphs[0]["layout"]["file"]["bits"], 8);
+    wait_for(
+        "what was built is told",
+        Duration::from_secs(30),
+        || async {
+            let state = cluster.status().await?;
+            let collections = state["collections"].as_array()?;
+            let graph = collections.iter().find(|one| one["name"] == "graph")?;
+            let built = &graph["shards"][0]["index"]["built"];
+            (built["bits"] == 8 && built["share"].as_f64()? > 0.9).then_some(())
+        },
+    )
+    .await;
 }
