@@ -29,7 +29,7 @@ check: setup ## formatting and lints
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release --test operator -- -D warnings
 
-test: setup ## every test that CI runs
+test: setup ## every test that CI runs but those on a real Kubernetes
 	@scripts/test
 
 test-long: setup ## the long fault suites; they print their figures
@@ -52,6 +52,7 @@ bench: setup ## index and store against their baselines, the graph beside hnswli
 	@$(MAKE) bench-graph ARGS="--with faiss,usearch,arroy --plot docs/performance/recall.svg $(ARGS)"
 
 bench-graph: setup ## the graph index beside hnswlib, in turns; DATA=FOLDER of real embeddings
+	$(if $(DATA),,$(error say DATA=FOLDER: a folder of real embeddings, docs/performance.md))
 	@python=$$(scripts/demo-env benches) && "$$python" benches/graph.py --data $(DATA) $(ARGS)
 
 bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings

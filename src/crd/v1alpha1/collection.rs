@@ -184,9 +184,9 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
 
-    /// Trees of the forest, for the algorithm Arroy. Absent: chosen by the number of vectors.
+    /// Trees of the forest, for the algorithm Arroy. Absent: 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 256))]
     pub trees: Option<i32>,
 
     /// Further settings of the algorithm, passed on as they are.

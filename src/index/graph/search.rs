@@ -1,9 +1,9 @@
 //! Answering: a walk or a scan over codes proposes nodes, their rows decide exactly.
 //!
 //! The rows come from the store's own mapping through [`Rows`], so the file holds no second copy. It
-//! costs a look-up for each compared row (in the store: a lock and a descent in a B-tree, some
-//! hundred nanoseconds) and the row's cache lines; the first of those are asked for while some rows
-//! before it are compared.
+//! costs a look-up for each compared row (in the store: where its block lies, which is remembered for the readers of
+//! a commit; a lock and a descent in a B-tree the first time) and the row's cache lines; the first of those are asked
+//! for while some rows before it are compared.
 //!
 //! With a filter there are two ways. A scan compares the codes of all allowed rows: exact but for the
 //! code's error, and it costs in proportion to them. A filtered walk goes through nodes of any kind,

@@ -17,8 +17,8 @@ pub(super) const DEGREE: usize = 32;
 pub(super) const SLACK: usize = 42;
 
 /// Cache lines of codes that are on their way from the memory while one is compared. A core awaits only so many
-/// at a time; asked for all at once, the rest would hold it up. Measured with codes of two lines 8 to 20 do equally well, with
-/// codes of four 16 to 32, and 12 worse.
+/// at a time; asked for all at once, the rest would hold it up. Measured with codes of two lines 8 to 20 differ by less than
+/// runs do, with codes of four 16 to 32; with those 12 is worse.
 const LINES_AHEAD: usize = 20;
 
 /// Codes of so many bytes that are asked for ahead of the one that is compared.
