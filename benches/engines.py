@@ -54,10 +54,12 @@ class Ours:
         print(*words, file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
-    def run(self, length, half="all", way="one", threads=1, repeats=5):
-        effort = math.ceil(length * 100 / self.usual)
-        said = self.ask("run", effort, half, way, threads, repeats)
+    def run(self, length, **options):
+        said = self.asked(length, **options)
         return said["recall"], said["qps"]
+
+    def asked(self, length, half="all", way="one", threads=1, repeats=5):
+        return self.ask("run", math.ceil(length * 100 / self.usual), half, way, threads, repeats)
 
 
 class Library:

@@ -241,6 +241,19 @@ def ceiling(ours, layout, dimensions):
     )
 
 
+def crossover(ours):
+    """What a query takes on both sides of where filtered search goes over from a walk to a scan."""
+    for percent in (7, 8, 10, 15):
+        allowed = ours.ask("allow", percent)["allowed"]
+        scans = lambda length: ours.asked(length, repeats=0)["compared"] >= allowed
+        first = next((length for length in range(10, 100, 2) if scans(length)), None)
+        for length in (first - 2, first) if first and first > 10 else ():
+            said = [ours.asked(length, repeats=3) for _ in range(4)]
+            took = 1e6 / max(one["qps"] for one in said)
+            way = "scan" if length == first else "walk"
+            print(f"filter {percent} %, list {length}: a {way}, recall {said[0]['recall']:.3f}, {took:.0f} us", flush=True)
+
+
 def rest(ours, hnswlib):
     for percent in (0.1, 1, 5, 10, 20, 50, 90, 99):
         said = ours.ask("allow", percent)
@@ -257,6 +270,7 @@ def rest(ours, hnswlib):
             f"{max(mine):.0f}/s, {ratio:.2f} x hnswlib unfiltered = {ratio * SCALE:.0f} scaled to its {SCALE}",
             flush=True,
         )
+    crossover(ours)
     ours.ask("allow", 100)
     for deleted, updated in ((0, 1), (15, 15)):
         said = ours.ask("churn", deleted, updated, 100)
