@@ -83,9 +83,12 @@ impl Coverage {
                 let some = (!covered.is_subset(&rest)).then(|| covered & rest.as_ref());
                 let segment = Arc::clone(segment);
                 let part = Part { segment, some };
-                if !part.rows().is_empty() {
-                    rest = Arc::new(rest.as_ref() - part.rows());
-                }
+                // The usual cases cost nothing: it covers all that is left, or none of it.
+                rest = match part.rows().len() {
+                    0 => Arc::clone(&rest),
+                    all if all == rest.len() => Arc::default(),
+                    _ => Arc::new(rest.as_ref() - part.rows()),
+                };
                 part
             };
             let parts = self.segments.iter().map(part).collect();
