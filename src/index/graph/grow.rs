@@ -255,13 +255,8 @@ fn choose(
             unchecked: None,
         };
         let found = measure(job, (&view, coder, covered), &questions, parameters.recall)?;
-        let taken = best
-            .as_ref()
-            .is_none_or(|best| better(&found, &best.found, least, parameters.recall));
-        if found.recall >= parameters.recall {
-            least = least.min(found.cost);
-        }
-        if taken {
+        let before = best.as_ref().map(|best| &best.found);
+        if takes(&found, before, &mut least, parameters.recall) {
             best = Some(Measured {
                 records,
                 shape,
@@ -277,14 +272,19 @@ fn choose(
 /// of one length with two and four bits, queries needed a sixth less with four (measured).
 const WIDER: f64 = 1.1;
 
-/// Whether a wider code is to be taken instead of another: it finds what is wanted at not much more than the least cost
-/// of those that do, or more where the other does not.
-fn better(new: &Found, old: &Found, least: f64, wanted: f32) -> bool {
-    match (new.recall >= wanted, old.recall >= wanted) {
-        (true, true) => new.cost < least * WIDER,
-        (false, false) => new.recall > old.recall,
-        (new, _) => new,
+/// Whether a wider code is to be taken instead of the best before: it finds what is wanted at not much more than the
+/// least cost of those that do, which is kept, or more where the other does not.
+fn takes(new: &Found, best: Option<&Found>, least: &mut f64, wanted: f32) -> bool {
+    let enough = new.recall >= wanted;
+    let taken = best.is_none_or(|best| match (enough, best.recall >= wanted) {
+        (true, true) => new.cost < *least * WIDER,
+        (false, false) => new.recall > best.recall,
+        (enough, _) => enough,
+    });
+    if enough {
+        *least = least.min(new.cost);
     }
+    taken
 }
 
 /// The records of all rows.
@@ -331,16 +331,14 @@ mod tests {
 
     /// Which of these is taken, the narrowest first.
     fn taken(all: &[(f32, f64)]) -> usize {
-        let (mut best, mut least) = (0, f64::INFINITY);
+        let (mut best, mut least) = (None, f64::INFINITY);
         for (number, one) in all.iter().enumerate() {
-            if number == 0 || better(&found(*one), &found(all[best]), least, 0.95) {
-                best = number;
-            }
-            if one.0 >= 0.95 {
-                least = least.min(one.1);
+            let before = best.map(|best: usize| found(all[best]));
+            if takes(&found(*one), before.as_ref(), &mut least, 0.95) {
+                best = Some(number);
             }
         }
-        best
+        best.unwrap()
     }
 
     #[test]
