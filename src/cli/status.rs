@@ -119,8 +119,11 @@ fn index_of(report: &proto::ShardReport) -> String {
         "{} {} ({} of {})",
         report.index_kind, report.index_state, report.indexed, report.points
     );
-    if let Some(built) = report.built.as_ref().filter(|built| built.bits > 0) {
-        _ = write!(index, ", {} bits", built.bits);
+    if let Some(built) = &report.built {
+        if built.bits > 0 {
+            _ = write!(index, ", {} bits", built.bits);
+        }
+        _ = write!(index, ", {:.3} when built", built.recall);
     }
     if let Some(quality) = &report.quality {
         let (recall, effort) = (quality.recall, quality.effort);
@@ -158,13 +161,14 @@ mod tests {
             }),
             ..proto::ShardReport::default()
         };
-        assert_eq!(index_of(&report), "graph idle (12 of 12), 4 bits");
+        let built = "graph idle (12 of 12), 4 bits, 0.980 when built";
+        assert_eq!(index_of(&report), built);
         report.quality = Some(proto::SearchQuality {
             recall: 0.957,
             effort: 71,
             samples: 64,
         });
-        let told = "graph idle (12 of 12), 4 bits, recall 0.957 at effort 71";
+        let told = format!("{built}, recall 0.957 at effort 71");
         assert_eq!(index_of(&report), told);
     }
 
