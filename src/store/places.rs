@@ -21,7 +21,7 @@ type Portion = Box<[AtomicPtr<f32>]>;
 #[derive(Debug, Default)]
 pub(super) struct Places {
     blocks: usize,
-    /// Made by the first reader: most commits of many have none.
+    /// Made by the first reader: of commits that follow each other fast most have none.
     portions: OnceLock<Box<[OnceLock<Portion>]>>,
 }
 

@@ -40,6 +40,15 @@ fn options() -> Options {
     }
 }
 
+/// Of a map that has to grow, to this size at most.
+fn small(map_bytes_max: usize) -> Options {
+    Options {
+        map_bytes: 256 * 1024,
+        map_bytes_max,
+        ..options()
+    }
+}
+
 fn soon() -> Moment {
     SystemClock.now() + Duration::from_secs(30)
 }
@@ -332,13 +341,8 @@ fn another_shard_is_not_opened_and_none_is_made_in_its_place() {
 #[test]
 fn the_map_grows_under_load_up_to_its_bound() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let options = Options {
-        map_bytes: 256 * 1024,
-        map_bytes_max: 4 << 20,
-        ..options()
-    };
     let place = folder.path().join("store");
-    let shard = Shard::create(&place, &identity(), Uuid::nil(), options).unwrap();
+    let shard = Shard::create(&place, &identity(), Uuid::nil(), small(4 << 20)).unwrap();
     let text = "x".repeat(4_000);
     let mut written = 0;
     let full = loop {

@@ -84,13 +84,8 @@ fn an_operation_that_meets_a_corrupt_payload_does_not_stop_the_others() {
 #[test]
 fn the_map_grows_while_somebody_reads_for_long() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let options = Options {
-        map_bytes: 256 * 1024,
-        map_bytes_max: 16 << 20,
-        ..options()
-    };
     let place = folder.path().join("store");
-    let shard = Shard::create(&place, &identity(), Uuid::nil(), options).unwrap();
+    let shard = Shard::create(&place, &identity(), Uuid::nil(), small(16 << 20)).unwrap();
     write(
         &runtime,
         &shard,

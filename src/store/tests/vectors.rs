@@ -54,20 +54,15 @@ fn readers_of_a_commit_read_its_vectors_whatever_is_written_meanwhile() {
 #[test]
 fn vectors_are_found_where_they_lie_after_the_map_has_moved() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let options = Options {
-        map_bytes: 256 * 1024,
-        map_bytes_max: 16 << 20,
-        ..options()
-    };
     let place = folder.path().join("store");
-    let shard = Shard::create(&place, &identity(), Uuid::nil(), options.clone()).unwrap();
+    let shard = Shard::create(&place, &identity(), Uuid::nil(), small(16 << 20)).unwrap();
     let text = "x".repeat(100);
     for round in 0..4 {
         write(&runtime, &shard, upsert(round, &text)).unwrap();
     }
     assert!(shard.close());
     // Without a writer, who alone may have the map grow.
-    let environment = Environment::open(&place, &identity(), options).unwrap();
+    let environment = Environment::open(&place, &identity(), small(16 << 20)).unwrap();
     let environment = Arc::new(environment);
     for _ in 0..3 {
         // The second reads by the places that the first found.
