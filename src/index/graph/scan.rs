@@ -4,13 +4,17 @@ use super::super::Error;
 use super::effort::Plan;
 use super::kernels::{Kernel, Run};
 use super::numbers::at;
+use super::pool::Pool;
 use super::search::{Coded, Lane, With, damaged, run_coded};
 use super::view::{Asked, View};
 use super::walk::{Damaged, Space};
 use crate::rows::Row;
 
-/// Rows whose nodes are found before their codes are compared.
-const GROUP: usize = 256;
+/// Rows between two looks at whether to stop.
+const STOP_EVERY: u64 = 256;
+
+/// Nodes that are on their way from the memory, at most.
+const RING: usize = 32;
 
 /// Compares the codes of all allowed rows, and leaves the nearest in the lane's pool.
 pub(super) fn scan(
@@ -60,37 +64,71 @@ impl<const BITS: u8> Run for Coded<BITS, Scan<'_, '_>> {
         let asked = Asked::<BITS> { view, query: coded };
         let (rows, nodes) = view.sorted().ok_or(Damaged).map_err(damaged)?;
         walk.pool.clear(wanted);
-        let mut allowed = with.allowed.unwrap_or(with.covered).iter();
-        let mut places = Places::new(rows, nodes);
-        let (mut nodes, ahead) = (Vec::with_capacity(GROUP), asked.ahead());
-        loop {
-            nodes.clear();
-            let mut looked = 0usize;
-            for row in allowed.by_ref().take(GROUP) {
-                looked = looked.wrapping_add(1);
-                // A row that has no node is nobody's to answer for here.
-                if let Some(node) = places.of(row) {
-                    nodes.push(node);
+        let (mut places, mut ring) = (Places::new(rows, nodes), Ring::new(asked.ahead()));
+        let (allowed, mut looked) = (with.allowed.unwrap_or(with.covered), 0u64);
+        for row in allowed {
+            // A row that has no node is nobody's to answer for here.
+            if let Some(node) = places.of(row) {
+                asked.ask(node);
+                if let Some(before) = ring.pass(node) {
+                    compare::<K, BITS>(&asked, &mut walk.pool, before)?;
                 }
             }
-            for node in nodes.iter().take(ahead) {
-                asked.ask(*node);
-            }
-            let mut coming = nodes.get(ahead..).unwrap_or_default().iter();
-            for node in &nodes {
-                if let Some(node) = coming.next() {
-                    asked.ask(*node);
-                }
-                let key = asked.key::<K>(*node).ok_or(Damaged).map_err(damaged)?;
-                walk.pool.offer::<K>(key, *node);
-            }
-            if looked < GROUP {
-                return Ok(());
-            }
-            if (with.stop)() {
+            looked = looked.wrapping_add(1);
+            if looked.is_multiple_of(STOP_EVERY) && (with.stop)() {
                 return Err(Error::Stopped);
             }
         }
+        for node in ring.rest() {
+            compare::<K, BITS>(&asked, &mut walk.pool, node)?;
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn compare<K: Kernel, const BITS: u8>(
+    asked: &Asked<'_, BITS>,
+    pool: &mut Pool,
+    node: u32,
+) -> Result<(), Error> {
+    let key = asked.key::<K>(node).ok_or(Damaged).map_err(damaged)?;
+    pool.offer::<K>(key, node);
+    Ok(())
+}
+
+/// The last few nodes, whose codes are on their way; each comes out when so many others went in.
+struct Ring {
+    nodes: [u32; RING],
+    put: usize,
+    ahead: usize,
+}
+
+impl Ring {
+    fn new(ahead: usize) -> Self {
+        Self {
+            nodes: [0; RING],
+            put: 0,
+            ahead: ahead.min(RING),
+        }
+    }
+
+    /// Takes a node, and gives the one that was put so many before, if there was one.
+    #[inline(always)]
+    fn pass(&mut self, node: u32) -> Option<u32> {
+        let before = self.put.checked_sub(self.ahead);
+        let before = before.and_then(|before| self.nodes.get(before % RING).copied());
+        if let Some(place) = self.nodes.get_mut(self.put % RING) {
+            *place = node;
+        }
+        self.put = self.put.wrapping_add(1);
+        before
+    }
+
+    /// Those that did not come out yet, in their order.
+    fn rest(&self) -> impl Iterator<Item = u32> {
+        let (nodes, first) = (self.nodes, self.put.saturating_sub(self.ahead));
+        (first..self.put).filter_map(move |at| nodes.get(at % RING).copied())
     }
 }
 
@@ -157,6 +195,17 @@ impl<'a> Places<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_node_comes_out_once_and_in_order() {
+        for (count, ahead) in [(0u32, 5), (3, 5), (5, 5), (100, 2), (100, RING), (100, 99)] {
+            let mut ring = Ring::new(ahead);
+            let mut out: Vec<u32> = (0..count).filter_map(|node| ring.pass(node)).collect();
+            assert_eq!(out.len(), (count as usize).saturating_sub(ahead.min(RING)));
+            out.extend(ring.rest());
+            assert_eq!(out, (0..count).collect::<Vec<_>>(), "{count} {ahead}");
+        }
+    }
 
     #[test]
     fn each_row_has_its_node_with_and_without_holes_and_others_have_none() {
