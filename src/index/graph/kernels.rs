@@ -12,9 +12,9 @@
 //! the baseline, and called from here.
 //!
 //! Levels: `vnni` (AVX-512 VL and VNNI, on 256-bit registers: a code of two bits has 96 bytes at 384
-//! dimensions, which 512-bit registers do not divide, and Zen 4 works on halves anyway), `avx2`,
-//! `scalar`. A processor with AVX-512 and without VNNI gains nothing over AVX2 here. The list of a walk is
-//! gone through on 512 bits: eight entries at a time.
+//! dimensions, which 512-bit registers do not divide, and Zen 4 works on halves anyway), `avx512` (without VNNI: the
+//! products of AVX2), `avx2`, `scalar`. With both of the first the list of a walk is gone through on 512 bits: eight
+//! entries at a time.
 //!
 //! How codes are packed: [`BLOCK`] bytes hold `8 / BITS` groups of as many components; byte `t` of a
 //! block holds component `t` of each group, the first group in its lowest bits. So a register of
@@ -45,6 +45,8 @@ enum Have {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
     Vnni,
 }
 
@@ -74,10 +76,12 @@ impl Level {
             let wide = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni");
+                && is_x86_feature_detected!("avx512vl");
             if avx2 && wide {
-                levels.push(Self(Have::Vnni));
+                levels.push(Self(Have::Avx512));
+                if is_x86_feature_detected!("avx512vnni") {
+                    levels.push(Self(Have::Vnni));
+                }
             }
         }
         levels
@@ -90,6 +94,8 @@ impl Level {
             Have::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Have::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Have::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Have::Vnni => "vnni",
         }
@@ -135,6 +141,9 @@ pub(super) fn run<R: Run>(level: Level, work: R) -> R::Out {
         Have::Avx2 => unsafe { run_avx2(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` is the only maker of this value and asked the processor.
+        Have::Avx512 => unsafe { run_avx512(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` is the only maker of this value and asked the processor.
         Have::Vnni => unsafe { run_vnni(work) },
     }
 }
@@ -143,6 +152,12 @@ pub(super) fn run<R: Run>(level: Level, work: R) -> R::Out {
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn run_avx2<R: Run>(work: R) -> R::Out {
     work.run::<Avx2>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+fn run_avx512<R: Run>(work: R) -> R::Out {
+    work.run::<Avx512>()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -257,7 +272,7 @@ impl Kernel for Scalar {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Vnni};
+pub(super) use x86::{Avx2, Avx512, Vnni};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -1,4 +1,4 @@
-//! The kernels in AVX2 and in AVX-512 VNNI. Reached only through [`super::run`], which knows that
+//! The kernels in AVX2, AVX-512 and AVX-512 VNNI. Reached only through [`super::run`], which knows that
 //! the processor has them.
 #![expect(
     unsafe_code,
@@ -13,6 +13,10 @@ use super::{BLOCK, Kernel, LANES, MIDDLE};
 /// of 7 stay below, codes of 8 are widened first.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Avx2;
+
+/// AVX-512 without VNNI: the products of AVX2, the list on 512 bits.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Avx512;
 
 /// AVX-512 VNNI on 256-bit registers.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +57,31 @@ impl Kernel for Avx2 {
     }
 }
 
+impl Kernel for Avx512 {
+    const SHORT: usize = 256;
+
+    #[inline(always)]
+    fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32 {
+        Avx2::code::<BITS>(code, query)
+    }
+
+    #[inline(always)]
+    fn pair(left: &[u8], right: &[u8]) -> i32 {
+        Avx2::pair(left, right)
+    }
+
+    #[inline(always)]
+    fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
+        // SAFETY: the type is only run inside `run_avx512`, whose processor was asked.
+        unsafe { insert_avx512(list, new) }
+    }
+
+    #[inline(always)]
+    fn even(list: &[[i64; LANES]]) -> (usize, usize) {
+        Avx2::even(list)
+    }
+}
+
 impl Kernel for Vnni {
     const SHORT: usize = 256;
 
@@ -77,7 +106,7 @@ impl Kernel for Vnni {
     #[inline(always)]
     fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
         // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
-        unsafe { insert_vnni(list, new) }
+        unsafe { insert_avx512(list, new) }
     }
 
     #[inline(always)]
@@ -387,7 +416,7 @@ fn insert_avx2(list: &mut [[i64; LANES]], new: i64) -> usize {
 
 #[inline]
 #[target_feature(enable = "avx512f,popcnt")]
-fn insert_vnni(list: &mut [[i64; LANES]], new: i64) -> usize {
+fn insert_avx512(list: &mut [[i64; LANES]], new: i64) -> usize {
     let added = _mm512_set1_epi64(new);
     let mut smaller = 0u32;
     // From the last on: what is moved was read before it is written over.
