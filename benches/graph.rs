@@ -87,6 +87,11 @@ impl Bench {
                 self.build(threads.parse().unwrap(), &recipe)
             },
             ["open"] => self.open(),
+            ["scrub"] => {
+                // What a worker does in the background.
+                self.segment.as_ref().unwrap().verify(&never).unwrap();
+                "{}".to_owned()
+            },
             ["run", effort, half, way, threads, repeats] => {
                 let threads: usize = threads.parse().unwrap();
                 let way = (effort.parse().unwrap(), *half, *way);

@@ -161,6 +161,14 @@ pub trait Segment: Any + Send + Sync + std::fmt::Debug {
         queries.iter().map(one).collect()
     }
 
+    /// Looks at all that is checked when it is touched first, so that later searches need not.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]: it is not what was written. [`Error::Stopped`] when told to stop.
+    fn verify(&self, _stop: Stop<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Bytes of its files.
     fn bytes(&self) -> u64;
 

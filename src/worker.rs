@@ -12,6 +12,7 @@ mod hosted;
 mod live;
 mod own_fields;
 mod reports;
+mod scrub;
 mod search;
 mod service;
 mod upkeep;
@@ -85,6 +86,7 @@ pub fn start(parts: Parts, listener: TcpListener) -> Result<(), Error> {
     tasks.spawn("shard-open-all", Arc::clone(&host).open_all());
     tasks.spawn("shard-upkeep", upkeep::run(Arc::clone(&host)));
     tasks.spawn("index-builds", build::run(Arc::clone(&host)));
+    tasks.spawn("index-scrub", scrub::run(Arc::clone(&host)));
     let stopping = tasks.stopping();
     tasks.spawn("shard-close", async move {
         stopping.await;

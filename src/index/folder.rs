@@ -62,7 +62,8 @@ impl Open {
         self.manifest.beside.as_ref() == Some(&main.name())
     }
 
-    /// Reads every file and compares it with its checksum. Takes as long as the disk takes.
+    /// Reads every file and compares it with its checksum, and with it what is checked when it is touched first. Takes
+    /// as long as the disk takes; asks whether to stop, and may be held up there, about once a MiB.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: quarantine it. [`Error::Stopped`] when told to stop; others when the
@@ -87,7 +88,7 @@ impl Open {
                 return Err(Error::corrupt(format!("the checksum of {}", seal.name)));
             }
         }
-        Ok(())
+        self.segment.verify(stop)
     }
 }
 

@@ -29,7 +29,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::folder::{COVERED, FileSeal};
-use super::{Ask, Error, Hit, Kind, Manifest, Recipe, Segment};
+use super::{Ask, Error, Hit, Kind, Manifest, Recipe, Segment, Stop};
 use crate::query::index::GraphParameters;
 use crate::rows::Rows;
 
@@ -251,6 +251,13 @@ impl Segment for Graph {
             answers.extend(self.some(rows, queries, ask)?);
         }
         Ok(answers)
+    }
+
+    fn verify(&self, stop: Stop<'_>) -> Result<(), Error> {
+        let go_on = || if stop() { Err(Error::Stopped) } else { Ok(()) };
+        let whole = self.file.whole(&go_on)?;
+        let damaged = || Error::corrupt("a block of its graph");
+        whole.map(|_view| ()).ok_or_else(damaged)
     }
 
     fn bytes(&self) -> u64 {

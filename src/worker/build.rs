@@ -43,9 +43,6 @@ pub(super) async fn run(host: Arc<Host>) {
                 continue;
             };
             let Some(due) = hosted.due() else {
-                if hosted.wants_verification() {
-                    verify(&host, hosted).await;
-                }
                 continue;
             };
             let (kind, reason) = (due.recipe.kind().as_str(), due.reason.as_str());
@@ -81,16 +78,6 @@ pub(super) async fn run(host: Arc<Host>) {
                 },
             }
         }
-    }
-}
-
-/// Reads an index segment whole, as slowly as the disk is.
-async fn verify(host: &Host, hosted: Arc<Hosted>) {
-    let tasks = host.tasks.clone();
-    let stop = move || tasks.is_stopping();
-    let verifying = host.tasks.spawn_blocking(move || hosted.verify(&stop));
-    if verifying.await.is_err() {
-        tracing::error!("verifying an index segment broke off");
     }
 }
 

@@ -305,6 +305,15 @@ impl Hosted {
             Err(error @ index::Error::Corrupt { .. }) => {
                 self.quarantine(&open.name(), &error);
             },
+            // A build may have replaced it meanwhile, and removed its files.
+            Err(_)
+                if !self
+                    .segments()
+                    .each()
+                    .any(|used| used.name() == open.name()) =>
+            {
+                return;
+            },
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(
