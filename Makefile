@@ -46,17 +46,20 @@ docs: setup ## the documentation of the code
 
 bench: setup ## index and store against their baselines, the graph beside hnswlib, faiss, usearch; DATA=FOLDER of real embeddings
 	$(if $(DATA),,$(error say DATA=FOLDER: a folder of real embeddings, docs/performance.md))
-	VECTORSPHERE_DATA=$(DATA) cargo bench --bench index
-	cargo bench --bench store -- layout
-	cargo bench --bench store -- ingest
+	VECTORSPHERE_DATA=$(DATA) cargo bench --profile $(PROFILE) --bench index
+	cargo bench --profile $(PROFILE) --bench store -- layout
+	cargo bench --profile $(PROFILE) --bench store -- ingest
 	@$(MAKE) bench-graph ARGS="--with faiss,usearch,arroy --plot docs/performance/recall.svg $(ARGS)"
 
 bench-graph: setup ## the graph index beside hnswlib, in turns; DATA=FOLDER of real embeddings
 	$(if $(DATA),,$(error say DATA=FOLDER: a folder of real embeddings, docs/performance.md))
-	@python=$$(scripts/demo-env benches) && "$$python" benches/graph.py --data $(DATA) $(ARGS)
+	@python=$$(scripts/demo-env benches) && "$$python" benches/graph.py --profile $(PROFILE) --data $(DATA) $(ARGS)
 
-bench-laptop: setup build ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
-	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py $(if $(DATA),--data $(DATA)) $(ARGS)
+bench-laptop: setup ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
+	@scripts/setup build
+	cargo build --profile $(PROFILE)
+	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py --binary target/$(PROFILE)/vectorsphere \
+	    $(if $(DATA),--data $(DATA)) $(ARGS)
 
 gen: build ## write the generated files anew
 	UPDATE_GENERATED=1 cargo test --release --test it generated

@@ -25,13 +25,17 @@ from engines import LIBRARIES, Data, Ours
 TARGETS = (0.90, 0.95, 0.99)
 # What hnswlib had on the machine that the bars of filtered search were set on.
 SCALE = 7307
-PAIR = "hnswlib by 2"
+# Ways to ask an engine, and beside which other way its rate is set besides hnswlib's.
 WAYS = {
-    "graph": {},
-    "four": {"way": "four"},
-    "two threads": {"threads": 2},
-    "held out": {"half": "odd"},
-    "chosen on": {"half": "even"},
+    "hnswlib": ("hnswlib", {}, None),
+    "hnswlib, two threads": ("hnswlib", {"threads": 2}, "hnswlib"),
+    "hnswlib, held out": ("hnswlib", {"half": "odd"}, None),
+    "hnswlib, other half": ("hnswlib", {"half": "even"}, None),
+    "graph": ("graph", {}, None),
+    "four at once": ("graph", {"way": "four"}, "graph"),
+    "two threads": ("graph", {"threads": 2}, "graph"),
+    "held out": ("graph", {"half": "odd"}, "hnswlib, held out"),
+    "other half": ("graph", {"half": "even"}, "hnswlib, other half"),
 }
 
 
@@ -49,22 +53,23 @@ def main():
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("--data", required=True)
     parse.add_argument("--program", help="else it is built")
+    parse.add_argument("--profile", default="dist", help="by which it is built; release is quicker built and slower")
     parse.add_argument("--points", type=int, default=100_000)
-    parse.add_argument("--rounds", type=int, default=4)
+    parse.add_argument("--rounds", type=int, default=10)
     parse.add_argument("--bits", default="auto")
     parse.add_argument("--with", dest="others", default="", help="of faiss, usearch, arroy")
     parse.add_argument("--only", choices=("rounds", "rest"), help="the curves, or all but them")
     parse.add_argument("--plot", help="where the curves are drawn, as SVG")
     parse.add_argument("--keep", help="folder for what is prepared and built, used again")
     asked = parse.parse_args()
-    asked.program = asked.program or built_program()
+    asked.program = asked.program or built_program(asked.profile)
     with tempfile.TemporaryDirectory() as scratch:
         measure(asked, asked.keep or scratch)
 
 
-def built_program():
+def built_program(profile):
     """Builds the bench's program; its path."""
-    command = ["cargo", "bench", "--bench", "graph", "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "--profile", profile, "--bench", "graph", "--no-run", "--message-format=json"]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in said.splitlines()]
     made = [one for one in messages if one.get("executable") and one["target"]["name"] == "graph"]
@@ -130,7 +135,7 @@ def measure(asked, folder):
         trees.efforts = (20, 35, 50, 70, 100, 140, 200, 300, 450)
         others["arroy"] = trees
     if asked.only != "rest":
-        curves = rounds(asked, ours, others)
+        curves = rounds(asked, {"graph": ours, **others})
         if asked.plot:
             draw(asked.plot, curves, f"{len(data.base):,} points of {data.base.shape[1]} dimensions, {machine()}")
     ceiling(ours, layout, data.base.shape[1])
@@ -157,50 +162,62 @@ def started(asked, place, data, command):
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
     print("cold open:", ours.ask("open"))
+    ours.ask("scrub")
     with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
         return ours, json.load(file)["manifest"]
 
 
-def rounds(asked, ours, others):
-    curves = {name: [] for name in (*WAYS, *others, PAIR)}
+def rounds(asked, engines):
+    """One sweep over all efforts, for the curves. Then, in each round and for each recall, every way one after the
+    other at the two efforts around that recall: what is compared was measured within some seconds, since a machine
+    that others share changes its pace between minutes."""
+    ways = WAYS | {name: (name, {}, None) for name in engines if name not in ("hnswlib", "graph")}
+    sweep = {way: sweep_of(engines[engine], options) for way, (engine, options, _) in ways.items()}
+    rates = {(way, target): [] for way in ways for target in TARGETS}
     for number in range(asked.rounds):
-        for name, other in others.items():
-            curves[name].append([other.run(effort) for effort in other.efforts])
-        # What two threads have of this machine, whoever searches.
-        first = others["hnswlib"]
-        first.threads = 2
-        curves[PAIR].append([first.run(effort) for effort in first.efforts])
-        first.threads = 1
-        for way, options in WAYS.items():
-            curves[way].append([ours.run(length, **options) for length in ours.efforts])
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}:", end="")
         for target in TARGETS:
-            mine = at_recall(curves["graph"][-1], target)
-            other = at_recall(curves["hnswlib"][-1], target)
+            for way, (engine, options, _) in ways.items():
+                points = [engines[engine].run(effort, **options) for effort in around(sweep[way], target)]
+                rates[way, target].append(at_recall(points, target))
+            mine, other = (rates[way, target][-1] for way in ("graph", "hnswlib"))
             print(f"  {target}: {mine:.0f} / {other:.0f} = {mine / other:.2f}", end="")
         print(flush=True)
     print("\nqueries per CPU-second at recall", *TARGETS, "(best of the rounds, median of the rounds)")
-    for way, rounds_of in curves.items():
-        cells = []
-        for target in TARGETS:
-            rates = [at_recall(curve, target) for curve in rounds_of]
-            cells.append(f"{max(rates):8.0f} {statistics.median(rates):8.0f}")
-        print(f"{way:12}", *cells)
+    for way in ways:
+        cells = [f"{max(of):8.0f} {statistics.median(of):8.0f}" for of in (rates[way, target] for target in TARGETS)]
+        print(f"{way:20}", *cells)
     print("ratios to hnswlib (best to best, median of each round's)")
-    for way in curves:
-        cells = []
-        for target in TARGETS:
-            mine = [at_recall(curve, target) for curve in curves[way]]
-            other = [at_recall(curve, target) for curve in curves["hnswlib"]]
-            each = statistics.median(a / b for a, b in zip(mine, other))
-            cells.append(f"{max(mine) / max(other):8.2f} {each:8.2f}")
-        print(f"{way:12}", *cells)
-    print("recall of each list:", [(length, recall) for length, (recall, _) in zip(ours.efforts, curves["graph"][0])])
-    return curves
+    for way in ways:
+        print(f"{way:20}", *(ratio(rates[way, target], rates["hnswlib", target]) for target in TARGETS))
+    print("ratios to another way")
+    for way, (_, _, beside) in ways.items():
+        if beside:
+            cells = (ratio(rates[way, target], rates[beside, target]) for target in TARGETS)
+            print(f"{way:20}", *cells, " to", beside)
+    print("recall of each list:", [(effort, recall) for effort, recall, _ in sweep["graph"]])
+    return {way: [(recall, rate) for _, recall, rate in of] for way, of in sweep.items()}
+
+
+def sweep_of(engine, options):
+    """Effort, recall and rate."""
+    return [(effort, *engine.run(effort, **options)) for effort in engine.efforts]
+
+
+def around(sweep, target):
+    """The two efforts between whose recalls one lies; the two nearest where it lies beyond all."""
+    found = [(low, high) for (low, less, _), (high, more, _) in zip(sweep, sweep[1:]) if less <= target < more]
+    ends = (sweep[0], sweep[1]) if target < sweep[0][1] else (sweep[-2], sweep[-1])
+    return found[0] if found else tuple(effort for effort, _, _ in ends)
+
+
+def ratio(rates, others):
+    each = statistics.median(mine / other for mine, other in zip(rates, others))
+    return f"{max(rates) / max(others):8.2f} {each:8.2f}"
 
 
 def draw(path, curves, title):
-    """The best rate of the rounds at each effort, over its recall."""
+    """The rate at each effort, over its recall."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -208,11 +225,9 @@ def draw(path, curves, title):
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    for name, rounds_of in curves.items():
-        if name in ("held out", "chosen on", PAIR):
-            continue
-        best = [(points[0][0], max(rate for _, rate in points)) for points in zip(*rounds_of)]
-        axes.plot(*zip(*sorted(best)), marker="o", markersize=3, label=name)
+    for way, curve in curves.items():
+        if way in ("graph", "four at once", "two threads") or way in LIBRARIES or way == "arroy":
+            axes.plot(*zip(*sorted(curve)), marker="o", markersize=3, label=way)
     axes.set_yscale("log")
     axes.set_xlim(0.8, 1.0)
     axes.set(xlabel="recall@10", ylabel="queries per second of processor time", title=title)
@@ -278,6 +293,7 @@ def rest(ours, hnswlib):
     for line in ours.ask("sizes"):
         print("size:", json.dumps(line), flush=True)
     ours.ask("open")
+    ours.ask("scrub")
     said = ours.ask("dead", 30)
     for length in (ours.usual, 2 * ours.usual):
         print(f"30 % deleted ({said['allowed']} left): list {length}:", ours.run(length), flush=True)
