@@ -11,6 +11,7 @@ pub mod status;
 
 mod gathered;
 mod generated;
+mod whole;
 
 pub use channel::Channels;
 pub use generated::v1 as proto;

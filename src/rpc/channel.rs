@@ -24,7 +24,7 @@ use crate::limits::RPC_MESSAGE_BYTES_MAX;
 use crate::security::{Peer, Peers};
 use crate::tasks::current_lane;
 
-pub use tonic::transport::Channel;
+pub use super::whole::Channel;
 
 /// On all threads that serve connections together.
 const CHANNELS_MAX: usize = 4_096;
@@ -83,6 +83,7 @@ impl Channels {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .connect_with_connector_lazy(connect);
+        let channel = Channel::over(channel);
         if open.len() >= CHANNELS_MAX {
             open.clear();
         }
