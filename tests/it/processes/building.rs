@@ -70,12 +70,12 @@ fn half_made(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-async fn killed_while_building(kills: u64) {
+async fn killed_while_building(algorithm: &str, kills: u64) {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(folder.path(), None);
     let made = json!({
         "vectors": {"size": DIMENSIONS, "distance": "Euclid"},
-        "vectorsphere": {"index": {"algorithm": "arroy"}},
+        "vectorsphere": {"index": {"algorithm": algorithm}},
     });
     cluster.must("PUT", "/collections/c", &made).await;
     upload(&cluster, 0..POINTS).await;
@@ -96,7 +96,7 @@ async fn killed_while_building(kills: u64) {
     }
     wait_for("the index is built", PATIENCE, || async {
         let index = index(&cluster).await?;
-        (index["kind"] == "arroy" && index["state"] == "idle").then_some(())
+        (index["kind"] == algorithm && index["state"] == "idle").then_some(())
     })
     .await;
     all_are_found(&cluster, points).await;
@@ -106,17 +106,25 @@ async fn killed_while_building(kills: u64) {
     assert_eq!(count["count"], json!(points));
     let left = half_made(&shards);
     assert!(left.is_empty(), "{left:?}");
-    eprintln!("{kills} kills while an index was built: {points} points there, nothing half made");
+    eprintln!(
+        "{algorithm}, {kills} kills while it was built: {points} points there, nothing half made"
+    );
 }
 
 #[tokio::test]
-async fn a_worker_killed_while_it_builds_keeps_every_point_and_builds_again() {
-    killed_while_building(1).await;
+async fn a_worker_killed_while_it_builds_a_graph_keeps_every_point_and_builds_again() {
+    killed_while_building("graph", 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_builds_trees_keeps_every_point_and_builds_again() {
+    killed_while_building("arroy", 1).await;
 }
 
 #[tokio::test]
 async fn long_killed_twenty_times_while_it_builds() {
     if long() {
-        killed_while_building(20).await;
+        killed_while_building("graph", 20).await;
+        killed_while_building("arroy", 20).await;
     }
 }
