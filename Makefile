@@ -1,7 +1,7 @@
 # The commands of the project. `make help` lists them; what is longer than a line lies in scripts/.
 
 ARGS ?=
-# How the binary of an image is built.
+# How the binary of an image is built, and what benches measure.
 PROFILE = dist
 # The documentation shows private items too, so public ones may link to them.
 RUSTDOC_LINTS = -D warnings -A rustdoc::private_intra_doc_links
@@ -58,7 +58,7 @@ bench-graph: setup ## the graph index beside hnswlib, in turns; DATA=FOLDER of r
 bench-laptop: setup ## a laptop cluster measured whole; DATA=FOLDER takes real embeddings
 	@scripts/setup build
 	cargo build --profile $(PROFILE)
-	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py --binary target/$(PROFILE)/vectorsphere \
+	@python=$$(scripts/demo-env) && "$$python" benches/laptop.py --binary $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)/vectorsphere \
 	    $(if $(DATA),--data $(DATA)) $(ARGS)
 
 gen: build ## write the generated files anew

@@ -69,7 +69,8 @@ class Ours:
 class Library:
     """An index of a library, built by two threads or loaded where it was kept."""
 
-    efforts = (14, 20, 28, 40, 48, 56, 80, 112, 160, 200, 256, 320, 448, 640, 900)
+    efforts = (10, 14, 20, 28, 40, 48, 56, 80, 112, 160, 200, 256, 320, 448, 640, 900)
+
     def __init__(self, data, folder):
         self.data = data
         path = os.path.join(folder, self.name)

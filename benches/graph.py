@@ -4,10 +4,10 @@
     make bench-graph DATA=FOLDER [ARGS="--rounds 4 --bits 2 --keep FOLDER --with faiss,usearch,arroy"]
 
 FOLDER holds `minilm_base_f16.npy` and `minilm_queries_f32.npy`. It takes libraries from PyPI
-(`benches/requirements.txt`); the program is that of `cargo bench --bench graph --no-run`. All are asked
-in turns within each round, so that a busy machine is busy for all; rates are queries per second of the
-processor's time, interpolated between efforts at equal recall. `--points 500000` makes five points of
-each real one. `--plot FILE` draws the curves.
+(`benches/requirements.txt`); the program is that of `cargo bench --profile dist --bench graph --no-run`.
+In each round all are asked in turns around each recall, so that a busy machine is busy for all; rates are
+queries per second of the processor's time, interpolated between efforts at equal recall. `--points 500000`
+makes five points of each real one. `--plot FILE` draws the curves.
 """
 
 import argparse
@@ -40,13 +40,13 @@ WAYS = {
 
 
 def at_recall(curve, target):
-    """The rate at a recall, between the two nearest of (recall, rate)."""
+    """The rate at a recall, between the two nearest of (recall, rate); none where it lies beyond all."""
     curve = sorted(curve)
     for (low, fast), (high, slow) in zip(curve, curve[1:]):
         if low <= target <= high and high > low:
             part = (target - low) / (high - low)
             return math.exp(math.log(fast) * (1 - part) + math.log(slow) * part)
-    return curve[0][1] if target < curve[0][0] else float("nan")
+    return float("nan")
 
 
 def main():
@@ -168,11 +168,11 @@ def started(asked, place, data, command):
 
 
 def rounds(asked, engines):
-    """One sweep over all efforts, for the curves. Then, in each round and for each recall, every way one after the
+    """All efforts once, for the curves. Then, in each round and for each recall, every way one after the
     other at the two efforts around that recall: what is compared was measured within some seconds, since a machine
     that others share changes its pace between minutes."""
     ways = WAYS | {name: (name, {}, None) for name in engines if name not in ("hnswlib", "graph")}
-    sweep = {way: sweep_of(engines[engine], options) for way, (engine, options, _) in ways.items()}
+    sweep = sweeps(engines, ways)
     rates = {(way, target): [] for way in ways for target in TARGETS}
     for number in range(asked.rounds):
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}:", end="")
@@ -199,9 +199,14 @@ def rounds(asked, engines):
     return {way: [(recall, rate) for _, recall, rate in of] for way, of in sweep.items()}
 
 
-def sweep_of(engine, options):
-    """Effort, recall and rate."""
-    return [(effort, *engine.run(effort, **options)) for effort in engine.efforts]
+def sweeps(engines, ways):
+    """Effort, recall and rate of each way, for the least effort of each, then the next."""
+    swept = {way: [] for way in ways}
+    for rank in range(max(len(engine.efforts) for engine in engines.values())):
+        for way, (engine, options, _) in ways.items():
+            for effort in engines[engine].efforts[rank : rank + 1]:
+                swept[way].append((effort, *engines[engine].run(effort, **options)))
+    return swept
 
 
 def around(sweep, target):

@@ -149,6 +149,8 @@ impl Bench {
         let open = build(dir, &job).unwrap();
         let wall = clock.now().since(started).as_secs_f64();
         let cpu = self::cpu(rustix::time::ClockId::ProcessCPUTime) - cpu;
+        // What a worker does in the background.
+        open.segment.verify(&never).unwrap();
         Built { open, wall, cpu }
     }
 

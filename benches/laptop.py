@@ -168,7 +168,7 @@ def least_effort(cluster, queries, truth):
     return effort, share
 
 
-def cost(cluster, queries, params=None, rounds=4):
+def cost(cluster, queries, params=None, rounds=8):
     """Microseconds of processor time that a search takes of each process, and of the client; all
     bodies are encoded before."""
     asked = [{"query": query.tolist(), "limit": 10} for query in queries]

@@ -82,6 +82,8 @@ where
                 },
             },
         };
+        // Nothing follows an error.
+        this.ended |= part.is_err();
         // One that waits is asked again when the part was sent, which is soon enough.
         if !this.ended
             && let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(context)
@@ -156,9 +158,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_comes_after_what_came_before_it() {
-        let parts = vec![(false, part("a")), (false, Err(Status::aborted("no")))];
+    async fn an_error_comes_after_what_came_before_it_and_is_the_last() {
+        let failed = || Err(Status::aborted("no"));
+        let parts = vec![(false, part("a")), (false, failed()), (false, part("b"))];
         let read = read(parts).await;
+        assert_eq!(read.len(), 2, "nothing follows an error");
         assert_eq!(read[0], (Ok(Bytes::from("a")), false));
         assert_eq!(read[1].0, Err(tonic::Code::Aborted));
     }

@@ -293,7 +293,12 @@ impl Hosted {
         let Some(open) = self.unverified() else {
             return;
         };
-        let stop = || stop() || self.is_closing();
+        let is_used = || {
+            self.segments()
+                .each()
+                .any(|used| used.name() == open.name())
+        };
+        let stop = || stop() || self.is_closing() || !is_used();
         match open.verify(&stop) {
             Ok(()) => {
                 tracing::debug!(
@@ -306,14 +311,7 @@ impl Hosted {
                 self.quarantine(&open.name(), &error);
             },
             // A build may have replaced it meanwhile, and removed its files.
-            Err(_)
-                if !self
-                    .segments()
-                    .each()
-                    .any(|used| used.name() == open.name()) =>
-            {
-                return;
-            },
+            Err(_) if !is_used() => return,
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(

@@ -18,8 +18,11 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A rest is this many times as long as the work before it.
 const REST: u32 = 9;
 
-/// The longest rest: who stops waits no longer for it.
-const REST_MAX: Duration = Duration::from_millis(100);
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(5);
+
+/// How long a shard that closes waits for a rest, at most.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads what was not read lately, until the tasks stop.
 pub(super) async fn run(host: Arc<Host>) {
@@ -51,12 +54,17 @@ async fn verify(host: &Host, hosted: Arc<Hosted>) {
         Handle::current(),
     );
     let worked_since = Mutex::new(clock.now());
+    let closing = Arc::clone(&hosted);
     let pause = move || {
-        let mut since = worked_since.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = rest_after(clock.now().since(*since));
-        // In time, or told to stop.
-        drop(handle.block_on(tokio::time::timeout(rest, tasks.stopping())));
-        *since = clock.now();
+        let since = *worked_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rest = rest_after(clock.now().since(since));
+        while !rest.is_zero() && !tasks.is_stopping() && !closing.is_closing() {
+            let part = rest.min(LOOK_EVERY);
+            // In time, or told to stop.
+            drop(handle.block_on(tokio::time::timeout(part, tasks.stopping())));
+            rest = rest.saturating_sub(part);
+        }
+        *worked_since.lock().unwrap_or_else(PoisonError::into_inner) = clock.now();
         tasks.is_stopping()
     };
     let verifying = host.tasks.spawn_blocking(move || hosted.verify(&pause));
@@ -75,9 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scrub_takes_a_tenth_of_the_time_and_never_keeps_a_stop_waiting() {
-        let worked = Duration::from_millis(2);
-        assert_eq!(rest_after(worked), worked * 9);
-        assert_eq!(rest_after(Duration::from_secs(5)), REST_MAX);
+    fn a_scrub_takes_a_tenth_of_the_time_also_of_a_slow_disk_and_no_rest_is_endless() {
+        for worked in [2, 100, 500].map(Duration::from_millis) {
+            assert_eq!(worked + rest_after(worked), worked * 10);
+        }
+        assert_eq!(rest_after(Duration::from_hours(1)), REST_MAX);
     }
 }

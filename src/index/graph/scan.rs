@@ -109,7 +109,7 @@ impl Ring {
         Self {
             nodes: [0; RING],
             put: 0,
-            ahead: ahead.min(RING),
+            ahead: ahead.clamp(1, RING),
         }
     }
 
@@ -198,10 +198,21 @@ mod tests {
 
     #[test]
     fn each_node_comes_out_once_and_in_order() {
-        for (count, ahead) in [(0u32, 5), (3, 5), (5, 5), (100, 2), (100, RING), (100, 99)] {
+        for (count, ahead) in [
+            (0u32, 5),
+            (3, 5),
+            (5, 5),
+            (9, 0),
+            (100, 2),
+            (100, RING),
+            (100, 99),
+        ] {
             let mut ring = Ring::new(ahead);
             let mut out: Vec<u32> = (0..count).filter_map(|node| ring.pass(node)).collect();
-            assert_eq!(out.len(), (count as usize).saturating_sub(ahead.min(RING)));
+            assert_eq!(
+                out.len(),
+                (count as usize).saturating_sub(ahead.clamp(1, RING))
+            );
             out.extend(ring.rest());
             assert_eq!(out, (0..count).collect::<Vec<_>>(), "{count} {ahead}");
         }

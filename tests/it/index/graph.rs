@@ -379,6 +379,42 @@ fn spoil(path: &Path, how: Spoilt) -> Vec<u8> {
 }
 
 #[test]
+fn a_graph_is_checked_whole_by_verification_and_asked_no_more_after_it() {
+    let rows = Flat::new(clustered(12_000, 16, 1), 16, Distance::Euclid);
+    let (folder, first) = built(&rows, Some(4));
+    let path = folder.path().join(first.name()).join("graph");
+    drop(first);
+    let identity = Identity {
+        store: STORE,
+        dimensions: 16,
+        distance: Distance::Euclid,
+    };
+    let open = || {
+        open_dir(folder.path(), &identity)
+            .unwrap()
+            .set
+            .main
+            .unwrap()
+    };
+    let search = |open: &Open| {
+        let query = rows.vector(5).unwrap();
+        open.segment.search(&rows, query, &Ask::nearest(10))
+    };
+    let (unseen, unverified, verified) = (open(), open(), open());
+    verified.segment.verify(&never).unwrap();
+    let clean = search(&verified).unwrap();
+    // In the last block that has a checksum, of which the last eight bytes of each MiB tell.
+    let length = fs_err::metadata(&path).unwrap().len();
+    let at = length - 8 * length.div_ceil(1024 * 1024) - 1;
+    spoil(&path, Spoilt::Flipped(at, 1));
+    let checked = unseen.segment.verify(&never);
+    assert!(matches!(checked, Err(Error::Corrupt { .. })), "{checked:?}");
+    let touched = search(&unverified);
+    assert!(matches!(touched, Err(Error::Corrupt { .. })), "{touched:?}");
+    assert_eq!(search(&verified).unwrap(), clean);
+}
+
+#[test]
 fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
     // More cases: `GRAPH_CASES=10000 cargo test --release --test it damaged`.
     let cases: u64 = std::env::var("GRAPH_CASES").map_or(1_000, |cases| cases.parse().unwrap());

@@ -10,7 +10,9 @@ use crate::support::local_cluster::{LocalCluster, kill};
 use crate::support::skip::long;
 use crate::support::wait_for::wait_for;
 
-const POINTS: u64 = 12_000;
+/// What is built, and of how many points: enough that it takes long beside a look at it.
+const TREES: (&str, u64) = ("arroy", 12_000);
+const GRAPHS: (&str, u64) = ("graph", 40_000);
 const DIMENSIONS: u64 = 48;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -53,14 +55,14 @@ async fn index(cluster: &LocalCluster) -> Option<Value> {
     Some(status["collections"][0]["shards"][0]["index"].clone())
 }
 
-/// Folders of builds below a folder.
-fn half_made(folder: &Path) -> Vec<PathBuf> {
+/// Folders below a folder whose names begin so: `tmp-` of builds, `segment-` of what was built.
+fn folders(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs_err::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
-            if entry.file_name().to_string_lossy().starts_with("tmp-") {
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
                 found.push(entry.path());
             } else if entry.file_type().unwrap().is_dir() {
                 folders.push(entry.path());
@@ -70,7 +72,7 @@ fn half_made(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-async fn killed_while_building(algorithm: &str, kills: u64) {
+async fn killed_while_building((algorithm, first): (&str, u64), kills: u64) {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(folder.path(), None);
     let made = json!({
@@ -78,17 +80,19 @@ async fn killed_while_building(algorithm: &str, kills: u64) {
         "vectorsphere": {"index": {"algorithm": algorithm}},
     });
     cluster.must("PUT", "/collections/c", &made).await;
-    upload(&cluster, 0..POINTS).await;
+    upload(&cluster, 0..first).await;
     let shards = folder.path().join("laptop-worker-0/shards");
-    let mut points = POINTS;
+    let mut points = first;
     for _kill in 0..kills {
         wait_for("a build is under way", PATIENCE, || async {
             let index = index(&cluster).await?;
-            (index["state"] == "building" && !half_made(&shards).is_empty()).then_some(())
+            (index["state"] == "building" && !folders(&shards, "tmp-").is_empty()).then_some(())
         })
         .await;
         let worker = cluster.pids("worker")[0];
         kill(worker);
+        let built = folders(&shards, "segment-");
+        assert!(built.is_empty(), "no build was killed: {built:?}");
         cluster.replaced("worker", worker).await;
         upload(&cluster, points..points + 1).await;
         points += 1;
@@ -104,7 +108,7 @@ async fn killed_while_building(algorithm: &str, kills: u64) {
         .must("POST", "/collections/c/points/count", &json!({}))
         .await;
     assert_eq!(count["count"], json!(points));
-    let left = half_made(&shards);
+    let left = folders(&shards, "tmp-");
     assert!(left.is_empty(), "{left:?}");
     eprintln!(
         "{algorithm}, {kills} kills while it was built: {points} points there, nothing half made"
@@ -113,18 +117,18 @@ async fn killed_while_building(algorithm: &str, kills: u64) {
 
 #[tokio::test]
 async fn a_worker_killed_while_it_builds_a_graph_keeps_every_point_and_builds_again() {
-    killed_while_building("graph", 1).await;
+    killed_while_building(GRAPHS, 1).await;
 }
 
 #[tokio::test]
 async fn a_worker_killed_while_it_builds_trees_keeps_every_point_and_builds_again() {
-    killed_while_building("arroy", 1).await;
+    killed_while_building(TREES, 1).await;
 }
 
 #[tokio::test]
 async fn long_killed_twenty_times_while_it_builds() {
     if long() {
-        killed_while_building("graph", 20).await;
-        killed_while_building("arroy", 20).await;
+        killed_while_building(GRAPHS, 20).await;
+        killed_while_building(TREES, 20).await;
     }
 }

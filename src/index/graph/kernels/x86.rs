@@ -29,7 +29,7 @@ impl Kernel for Avx2 {
     #[inline(always)]
     fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32 {
         match BITS {
-            // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+            // SAFETY: the type is only run inside `run_avx2` or `run_avx512`, whose processor was asked.
             2 => unsafe { code2_avx2(code, query) },
             // SAFETY: as for two bits.
             4 => unsafe { code4_avx2(code, query) },
@@ -40,19 +40,19 @@ impl Kernel for Avx2 {
 
     #[inline(always)]
     fn pair(left: &[u8], right: &[u8]) -> i32 {
-        // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+        // SAFETY: the type is only run inside `run_avx2` or `run_avx512`, whose processor was asked.
         unsafe { pair_avx2(left, right) }
     }
 
     #[inline(always)]
     fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
-        // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+        // SAFETY: the type is only run inside `run_avx2` or `run_avx512`, whose processor was asked.
         unsafe { insert_avx2(list, new) }
     }
 
     #[inline(always)]
     fn even(list: &[[i64; LANES]]) -> (usize, usize) {
-        // SAFETY: the type is only run inside `run_avx2`, whose processor was asked.
+        // SAFETY: the type is only run inside `run_avx2` or `run_avx512`, whose processor was asked.
         unsafe { even_avx2(list) }
     }
 }
@@ -78,7 +78,8 @@ impl Kernel for Avx512 {
 
     #[inline(always)]
     fn even(list: &[[i64; LANES]]) -> (usize, usize) {
-        Avx2::even(list)
+        // SAFETY: as above.
+        unsafe { even_avx512(list) }
     }
 }
 
@@ -112,7 +113,7 @@ impl Kernel for Vnni {
     #[inline(always)]
     fn even(list: &[[i64; LANES]]) -> (usize, usize) {
         // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
-        unsafe { even_vnni(list) }
+        unsafe { even_avx512(list) }
     }
 }
 
@@ -458,7 +459,7 @@ fn even_avx2(list: &[[i64; LANES]]) -> (usize, usize) {
 
 #[inline]
 #[target_feature(enable = "avx512f,bmi1")]
-fn even_vnni(list: &[[i64; LANES]]) -> (usize, usize) {
+fn even_avx512(list: &[[i64; LANES]]) -> (usize, usize) {
     let lowest = _mm512_set1_epi64(1);
     even(list, |group| {
         // SAFETY: the array holds the 64 bytes that are read; no alignment is asked for.
