@@ -174,14 +174,30 @@ const LINE: usize = 64;
 /// Asks for the cache lines of these bytes, and goes on.
 #[inline(always)]
 pub(super) fn prefetch(bytes: &[u8]) {
-    let (lines, rest) = bytes.as_chunks::<LINE>();
-    for line in lines {
-        ask(line.as_ptr());
+    prefetch_at(bytes, 0, bytes.len());
+}
+
+/// Asks for the cache lines of so many bytes from a place in a list on. Whether they are in it does not matter: nothing
+/// is read.
+#[inline(always)]
+pub(super) fn prefetch_at(list: &[u8], start: usize, bytes: usize) {
+    let first = list.as_ptr().wrapping_add(start);
+    // Most are of a few lines: a loop would do more for each than ask for it.
+    for line in 0..STRAIGHT {
+        let offset = line.wrapping_mul(LINE);
+        if offset < bytes {
+            ask(first.wrapping_add(offset));
+        }
     }
-    if let Some(byte) = rest.first() {
-        ask(byte);
+    let mut offset = STRAIGHT.wrapping_mul(LINE);
+    while offset < bytes {
+        ask(first.wrapping_add(offset));
+        offset = offset.wrapping_add(LINE);
     }
 }
+
+/// Lines that are asked for without a loop.
+const STRAIGHT: usize = 4;
 
 /// Asks for the cache lines of these numbers.
 #[inline(always)]

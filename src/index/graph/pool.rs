@@ -4,6 +4,7 @@
 
 use super::kernels::{Kernel, LANES};
 use super::numbers::{at, entry, parts};
+use super::walk::NONE;
 
 /// The longest list of a walk.
 pub(super) const LIST_MAX: usize = 4_096;
@@ -188,6 +189,38 @@ impl Seen {
         self.used = 0;
     }
 
+    /// Adds nodes, up to the first [`NONE`], and puts those that are new into `near`, as far as it has room. Answers how
+    /// many were put; `None` for a node that is none.
+    #[inline(always)]
+    pub(super) fn add_all(&mut self, nodes: &[u32], near: &mut [u32]) -> Option<usize> {
+        // In registers, which the fields would not stay in.
+        let (words, touched) = (self.words.as_mut_slice(), self.touched.as_mut_slice());
+        let (mut used, mut put) = (self.used, 0usize);
+        for node in nodes {
+            // No word holds the bit of what leads nowhere.
+            let Some(word) = words.get_mut(at(*node >> 6)) else {
+                if *node == NONE {
+                    break;
+                }
+                return None;
+            };
+            let bit = 1u64 << (node & 63);
+            let old = *word;
+            *word = old | bit;
+            // Without a branch: the places are used only if the word had no bit, and if the node is new.
+            if let Some(place) = touched.get_mut(used) {
+                *place = node >> 6;
+            }
+            used = used.wrapping_add(usize::from(old == 0));
+            if let Some(place) = near.get_mut(put) {
+                *place = *node;
+            }
+            put = put.wrapping_add(usize::from(old & bit == 0));
+        }
+        self.used = used;
+        Some(put)
+    }
+
     /// Adds a node. Answers whether it is new; `None` for a node that is none.
     #[inline(always)]
     pub(super) fn add(&mut self, node: u32) -> Option<bool> {
@@ -249,6 +282,37 @@ mod tests {
             let next = [pool.expand::<K>(i32::MAX), pool.expand::<K>(i32::MAX)];
             let next = next.into_iter().flatten().map(|(_, node, _)| node);
             (nearest, expanded, next.collect())
+        }
+    }
+
+    proptest! {
+        /// Some of them several times, some after the end of the links, some that are none.
+        #[test]
+        fn links_are_met_together_as_they_are_one_by_one(
+            lists in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof![9 => 0u32..262, 1 => Just(NONE)], 0..40),
+                1..6,
+            ),
+            room in 0usize..45,
+        ) {
+            let (mut together, mut alone) = (Seen::new(200), Seen::new(200));
+            for links in lists {
+                let mut near = vec![7; room];
+                let put = together.add_all(&links, &mut near);
+                let links = links.iter().copied().take_while(|node| *node != NONE);
+                let met = links.map(|node| Some((node, alone.add(node)?)));
+                let Some(met) = met.collect::<Option<Vec<(u32, bool)>>>() else {
+                    prop_assert_eq!(put, None);
+                    return Ok(());
+                };
+                let new = met.into_iter().filter(|(_, new)| *new);
+                let new: Vec<u32> = new.map(|(node, _)| node).collect();
+                prop_assert_eq!(put, Some(new.len()));
+                let kept = room.min(new.len());
+                prop_assert_eq!(&near[..kept], &new[..kept]);
+            }
+            together.clear();
+            prop_assert!(together.words.iter().all(|word| *word == 0));
         }
     }
 

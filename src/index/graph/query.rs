@@ -67,8 +67,9 @@ impl Query {
         code_bytes: usize,
     ) -> Option<i32> {
         let (code, numbers) = record.split_at_checked(code_bytes)?;
-        let (factor, numbers) = numbers.split_first_chunk::<4>()?;
-        let squared = numbers.first_chunk::<4>()?;
+        let [factor, squared] = numbers.first_chunk::<8>()?.as_chunks::<4>().0 else {
+            return None;
+        };
         let product = if BITS == 32 {
             -2.0 * product(code, &self.components)
         } else {

@@ -3,7 +3,7 @@
 use super::code::Shape;
 use super::entries::EntriesView;
 use super::file::Blocks;
-use super::kernels::{Kernel, prefetch, prefetch_numbers};
+use super::kernels::{Kernel, prefetch_at, prefetch_numbers};
 use super::numbers::{at, wide};
 use super::query::Query;
 use super::walk::{DEGREE, Space, ahead};
@@ -113,13 +113,9 @@ impl<const BITS: u8> Space for Asked<'_, BITS> {
 
     #[inline(always)]
     fn ask(&self, node: u32) {
-        if let Some(record) = self.view.record(node) {
-            prefetch(
-                record
-                    .get(..self.view.shape.code_bytes.wrapping_add(8))
-                    .unwrap_or(record),
-            );
-        }
+        let start = at(node).wrapping_mul(self.view.shape.stride);
+        let bytes = self.view.shape.code_bytes.wrapping_add(8);
+        prefetch_at(self.view.records, start, bytes);
     }
 
     #[inline(always)]

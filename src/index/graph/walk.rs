@@ -137,19 +137,9 @@ impl Walk {
         let Some((key, node, after)) = self.pool.expand::<K>(self.limits.end) else {
             return Ok(None);
         };
-        let mut asked = 0usize;
-        for neighbour in space.links(node).ok_or(Damaged)? {
-            if *neighbour == NONE {
-                break;
-            }
-            // Without a branch: whether it is new is as good as random.
-            let new = self.seen.add(*neighbour).ok_or(Damaged)?;
-            if let Some(place) = self.near.get_mut(asked) {
-                *place = *neighbour;
-            }
-            asked = asked.wrapping_add(usize::from(new));
-        }
-        self.asked = asked.min(SLACK);
+        let links = space.links(node).ok_or(Damaged)?;
+        let asked = self.seen.add_all(links, &mut self.near);
+        self.asked = asked.ok_or(Damaged)?.min(SLACK);
         for neighbour in self
             .near
             .get(..self.asked.min(space.ahead()))

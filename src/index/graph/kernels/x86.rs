@@ -188,20 +188,21 @@ fn code2_avx2(code: &[u8], query: &[i8]) -> i32 {
 fn code4_avx2(code: &[u8], query: &[i8]) -> i32 {
     let mask = _mm256_set1_epi8(15);
     let (mut a, mut b) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-    let (code, _) = code.as_chunks::<BLOCK>();
-    let (query, _) = query.as_chunks::<{ 2 * BLOCK }>();
+    let (code, _) = code.as_chunks::<{ 2 * BLOCK }>();
+    let (query, _) = query.as_chunks::<{ 4 * BLOCK }>();
     let mut others = query.iter();
-    for block in code {
+    for blocks in code {
         let Some(query) = others.next() else {
             break;
         };
-        let (query, _) = query.as_chunks::<BLOCK>();
-        if let [q0, q1] = query {
-            let x = load(block);
-            let low = _mm256_and_si256(x, mask);
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(x), mask);
-            a = step(a, low, load_signed(q0));
-            b = step(b, high, load_signed(q1));
+        let (blocks, query) = (blocks.as_chunks::<BLOCK>().0, query.as_chunks::<BLOCK>().0);
+        if let ([x, y], [q0, q1, q2, q3]) = (blocks, query) {
+            let (x, y) = (load(x), load(y));
+            let high = |of| _mm256_and_si256(_mm256_srli_epi16::<4>(of), mask);
+            a = step(a, _mm256_and_si256(x, mask), load_signed(q0));
+            b = step(b, high(x), load_signed(q1));
+            a = step(a, _mm256_and_si256(y, mask), load_signed(q2));
+            b = step(b, high(y), load_signed(q3));
         }
     }
     sum(_mm256_add_epi32(a, b))
@@ -290,18 +291,20 @@ fn code2_vnni(code: &[u8], query: &[i8]) -> i32 {
 fn code4_vnni(code: &[u8], query: &[i8]) -> i32 {
     let (low, high) = (_mm256_set1_epi8(15), _mm256_set1_epi8(240u8.cast_signed()));
     let (mut a, mut b) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-    let (code, _) = code.as_chunks::<BLOCK>();
-    let (query, _) = query.as_chunks::<{ 2 * BLOCK }>();
+    let (code, _) = code.as_chunks::<{ 2 * BLOCK }>();
+    let (query, _) = query.as_chunks::<{ 4 * BLOCK }>();
     let mut others = query.iter();
-    for block in code {
+    for blocks in code {
         let Some(query) = others.next() else {
             break;
         };
-        let (query, _) = query.as_chunks::<BLOCK>();
-        if let [q0, q1] = query {
-            let x = load(block);
+        let (blocks, query) = (blocks.as_chunks::<BLOCK>().0, query.as_chunks::<BLOCK>().0);
+        if let ([x, y], [q0, q1, q2, q3]) = (blocks, query) {
+            let (x, y) = (load(x), load(y));
             a = _mm256_dpbusd_epi32(a, _mm256_and_si256(x, low), load_signed(q0));
             b = _mm256_dpbusd_epi32(b, _mm256_and_si256(x, high), load_signed(q1));
+            a = _mm256_dpbusd_epi32(a, _mm256_and_si256(y, low), load_signed(q2));
+            b = _mm256_dpbusd_epi32(b, _mm256_and_si256(y, high), load_signed(q3));
         }
     }
     sum(_mm256_add_epi32(a, _mm256_srai_epi32::<4>(b)))
