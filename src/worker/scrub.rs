@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A rest is this many times as long as the work before it.
 const REST: u32 = 9;
 
-/// The longest rest.
+/// The longest rest: how late a segment that was replaced meanwhile is noticed.
 const REST_MAX: Duration = Duration::from_secs(5);
 
 /// How long a shard that closes waits for a rest, at most.

@@ -109,7 +109,7 @@ pub(super) trait Kernel: Copy {
     /// longer ones its place is searched for, and what lies behind it is moved.
     const SHORT: usize;
 
-    /// The sum of products of a packed code's components with a query's.
+    /// The sum of products of a packed code's components with a query's: of 128 components, or several times as many.
     fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32;
 
     /// The sum of products of one build code's bytes with another's less [`MIDDLE`].

@@ -190,7 +190,7 @@ impl Seen {
     }
 
     /// Adds nodes, up to the first [`NONE`], and puts those that are new into `near`, as far as it has room. Answers how
-    /// many were put; `None` for a node that is none.
+    /// many are new; `None` for a node that is none.
     #[inline(always)]
     pub(super) fn add_all(&mut self, nodes: &[u32], near: &mut [u32]) -> Option<usize> {
         // In registers, which the fields would not stay in.
@@ -202,6 +202,8 @@ impl Seen {
                 if *node == NONE {
                     break;
                 }
+                // What was marked is to be cleared all the same.
+                self.used = used;
                 return None;
             };
             let bit = 1u64 << (node & 63);
@@ -303,6 +305,8 @@ mod tests {
                 let met = links.map(|node| Some((node, alone.add(node)?)));
                 let Some(met) = met.collect::<Option<Vec<(u32, bool)>>>() else {
                     prop_assert_eq!(put, None);
+                    together.clear();
+                    prop_assert!(together.words.iter().all(|word| *word == 0));
                     return Ok(());
                 };
                 let new = met.into_iter().filter(|(_, new)| *new);

@@ -379,7 +379,7 @@ fn spoil(path: &Path, how: Spoilt) -> Vec<u8> {
 }
 
 #[test]
-fn a_graph_is_checked_whole_by_verification_and_asked_no_more_after_it() {
+fn verification_checks_a_graph_whole_and_what_was_checked_is_not_checked_again() {
     let rows = Flat::new(clustered(12_000, 16, 1), 16, Distance::Euclid);
     let (folder, first) = built(&rows, Some(4));
     let path = folder.path().join(first.name()).join("graph");
@@ -403,9 +403,9 @@ fn a_graph_is_checked_whole_by_verification_and_asked_no_more_after_it() {
     let (unseen, unverified, verified) = (open(), open(), open());
     verified.segment.verify(&never).unwrap();
     let clean = search(&verified).unwrap();
-    // In the last block that has a checksum, of which the last eight bytes of each MiB tell.
+    // A code of the last block that has a checksum; the checksums are eight bytes for each.
     let length = fs_err::metadata(&path).unwrap().len();
-    let at = length - 8 * length.div_ceil(1024 * 1024) - 1;
+    let at = length - 8 * length.div_ceil(1024 * 1024) - 4_096;
     spoil(&path, Spoilt::Flipped(at, 1));
     let checked = unseen.segment.verify(&never);
     assert!(matches!(checked, Err(Error::Corrupt { .. })), "{checked:?}");
