@@ -170,7 +170,7 @@ def started(asked, place, data, command):
 def rounds(asked, engines):
     """All efforts once, for the curves. Then, in each round and for each recall, every way one after the
     other at the two efforts around that recall: what is compared was measured within some seconds, since a machine
-    that others share changes its pace between minutes."""
+    that others share changes its pace."""
     ways = WAYS | {name: (name, {}, None) for name in engines if name not in ("hnswlib", "graph")}
     sweep = sweeps(engines, ways)
     rates = {(way, target): [] for way in ways for target in TARGETS}

@@ -34,12 +34,7 @@ pub(super) async fn run(host: Arc<Host>) {
             if host.tasks.is_stopping() {
                 return;
             }
-            let open = place
-                .hosted
-                .try_lock()
-                .ok()
-                .and_then(|hosted| hosted.clone());
-            let Some(hosted) = open.filter(|_hosted| !failed.contains_key(&shard)) else {
+            let Some(hosted) = place.open().filter(|_hosted| !failed.contains_key(&shard)) else {
                 continue;
             };
             let Some(due) = hosted.due() else {

@@ -60,6 +60,13 @@ pub(super) struct Place {
     used: AtomicU64,
 }
 
+impl Place {
+    /// The shard, if it is open and nobody opens or closes it just now.
+    pub(super) fn open(&self) -> Option<Arc<Hosted>> {
+        self.hosted.try_lock().ok()?.clone()
+    }
+}
+
 /// The shards of this worker.
 #[derive(Debug)]
 pub(super) struct Host {

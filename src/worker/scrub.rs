@@ -35,11 +35,7 @@ pub(super) async fn run(host: Arc<Host>) {
             if host.tasks.is_stopping() {
                 return;
             }
-            let open = place
-                .hosted
-                .try_lock()
-                .ok()
-                .and_then(|hosted| hosted.clone());
+            let open = place.open();
             if let Some(hosted) = open.filter(|hosted| hosted.wants_verification()) {
                 verify(&host, hosted).await;
             }

@@ -31,12 +31,7 @@ pub(super) async fn run(host: Arc<Host>) {
         bury(&host).await;
         count(&host).await;
         for (shard, place) in host.all_places() {
-            let open = place
-                .hosted
-                .try_lock()
-                .ok()
-                .and_then(|hosted| hosted.clone());
-            if let Some(hosted) = open
+            if let Some(hosted) = place.open()
                 && let Err(error) = settle(&host, shard, &hosted).await
             {
                 tracing::warn!(%shard, error = chain(&error), "payload indexes wait");
@@ -56,7 +51,7 @@ async fn count(host: &Arc<Host>) {
     let places = host.all_places();
     let open = places
         .iter()
-        .filter(|(_shard, place)| place.hosted.try_lock().is_ok_and(|hosted| hosted.is_some()));
+        .filter(|(_shard, place)| place.open().is_some());
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let open = number(open.count());
     host.metrics.level(Level::WorkerShardsOpen).set(open);

@@ -72,7 +72,7 @@ impl Kernel for Avx512 {
 
     #[inline(always)]
     fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
-        // SAFETY: the type is only run inside `run_avx512`, whose processor was asked.
+        // SAFETY: the type is only run inside `run_avx512` or `run_vnni`, whose processor was asked.
         unsafe { insert_avx512(list, new) }
     }
 
@@ -84,7 +84,7 @@ impl Kernel for Avx512 {
 }
 
 impl Kernel for Vnni {
-    const SHORT: usize = 256;
+    const SHORT: usize = Avx512::SHORT;
 
     #[inline(always)]
     fn code<const BITS: u8>(code: &[u8], query: &[i8]) -> i32 {
@@ -106,14 +106,12 @@ impl Kernel for Vnni {
 
     #[inline(always)]
     fn insert(list: &mut [[i64; LANES]], new: i64) -> usize {
-        // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
-        unsafe { insert_avx512(list, new) }
+        Avx512::insert(list, new)
     }
 
     #[inline(always)]
     fn even(list: &[[i64; LANES]]) -> (usize, usize) {
-        // SAFETY: the type is only run inside `run_vnni`, whose processor was asked.
-        unsafe { even_avx512(list) }
+        Avx512::even(list)
     }
 }
 
